@@ -1,0 +1,211 @@
+//! Published by identity: accounts, sessions and signing keys.
+
+use kernel::{EventType, Sealed, SessionId, UserId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::event;
+
+pub const PUBLISHER: &str = "identity";
+
+/// Someone asked for an account; the address is not proven yet.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct VerificationRequested {
+    pub registration_id: Uuid,
+    pub email: String,
+    pub display_name: Option<String>,
+    /// BCP 47.
+    pub locale: String,
+    /// Six digits, sealed for `verification:<registration_id>`.
+    pub code: Sealed<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String")]
+    pub expires_at: OffsetDateTime,
+}
+
+event!(
+    VerificationRequested,
+    "identity.user.verification_requested.v1",
+    "A registration waits for the code that was mailed to its address.",
+    |e| e.registration_id.to_string(),
+    ordered: false
+);
+
+/// Someone tried to register with the address of an existing account.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RegistrationAttempted {
+    pub user_id: UserId,
+    pub email: String,
+    pub locale: String,
+}
+
+event!(
+    RegistrationAttempted,
+    "identity.user.registration_attempted.v1",
+    "A registration named the address of an account that exists.",
+    |e| e.user_id.to_string()
+);
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct UserRegistered {
+    pub user_id: UserId,
+    pub email: String,
+    pub display_name: Option<String>,
+    /// BCP 47.
+    pub locale: String,
+    /// IANA.
+    pub time_zone: String,
+    pub roles: Vec<String>,
+}
+
+event!(
+    UserRegistered,
+    "identity.user.registered.v1",
+    "An address was proven and became an account.",
+    |e| e.user_id.to_string()
+);
+
+/// The present state of an account, told again for those who missed its history.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct UserRestated {
+    pub user_id: UserId,
+    pub email: String,
+    pub display_name: Option<String>,
+    pub locale: String,
+    pub time_zone: String,
+    pub roles: Vec<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String")]
+    pub registered_at: OffsetDateTime,
+}
+
+event!(
+    UserRestated,
+    "identity.user.restated.v1",
+    "The present state of an account, published again on request.",
+    |e| e.user_id.to_string()
+);
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RoleGranted {
+    pub user_id: UserId,
+    pub role: String,
+}
+
+event!(
+    RoleGranted,
+    "identity.user.role_granted.v1",
+    "An account was given a role.",
+    |e| e.user_id.to_string()
+);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignInMethod {
+    Password,
+    /// The code that proved the address also signed in.
+    Registration,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SessionStarted {
+    pub user_id: UserId,
+    pub session_id: SessionId,
+    pub method: SignInMethod,
+}
+
+event!(
+    SessionStarted,
+    "identity.session.started.v1",
+    "Someone signed in.",
+    |e| e.user_id.to_string()
+);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionEnd {
+    LoggedOut,
+    Expired,
+    /// A refresh token that had been exchanged was presented again: stolen, on one side or other.
+    TokenReplayed,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SessionEnded {
+    pub user_id: UserId,
+    pub session_id: SessionId,
+    pub reason: SessionEnd,
+    /// Access tokens of the session may be met until then.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String")]
+    pub tokens_expire_at: OffsetDateTime,
+}
+
+event!(
+    SessionEnded,
+    "identity.session.ended.v1",
+    "A session ended; its tokens are no longer good.",
+    |e| e.user_id.to_string()
+);
+
+/// Nothing of what was typed is told: people type passwords into the wrong field.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct LoginFailed {
+    /// The account, if the address belongs to one.
+    pub user_id: Option<UserId>,
+}
+
+event!(
+    LoginFailed,
+    "identity.login.failed.v1",
+    "A sign-in was refused.",
+    |e| e.user_id.map_or_else(|| "unknown".to_owned(), |id| id.to_string()),
+    ordered: false
+);
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SigningKeyPublished {
+    pub kid: String,
+    /// The public key (RFC 7517).
+    pub jwk: serde_json::Value,
+    /// Not before then does it sign.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String")]
+    pub active_from: OffsetDateTime,
+}
+
+event!(
+    SigningKeyPublished,
+    "identity.signing_key.published.v1",
+    "A key that access tokens will be signed with was made known.",
+    |e| e.kid.clone()
+);
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SigningKeyRetired {
+    pub kid: String,
+}
+
+event!(
+    SigningKeyRetired,
+    "identity.signing_key.retired.v1",
+    "A key went: every token signed with it has expired.",
+    |e| e.kid.clone()
+);
+
+pub fn events() -> Vec<EventType> {
+    vec![
+        EventType::of::<VerificationRequested>(),
+        EventType::of::<RegistrationAttempted>(),
+        EventType::of::<UserRegistered>(),
+        EventType::of::<UserRestated>(),
+        EventType::of::<RoleGranted>(),
+        EventType::of::<SessionStarted>(),
+        EventType::of::<SessionEnded>(),
+        EventType::of::<LoginFailed>(),
+        EventType::of::<SigningKeyPublished>(),
+        EventType::of::<SigningKeyRetired>(),
+    ]
+}

@@ -1,0 +1,55 @@
+//! Published by notification: what became of messages.
+
+use kernel::{EventType, UserId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::event;
+
+pub const PUBLISHER: &str = "notification";
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct MessageSent {
+    pub message_id: Uuid,
+    /// None for messages to addresses without an account.
+    pub user_id: Option<UserId>,
+    /// `email` or `in_app`.
+    pub channel: String,
+    pub template: String,
+    pub attempts: i32,
+}
+
+event!(
+    MessageSent,
+    "notification.message.sent.v1",
+    "A message was handed over: accepted by the mail server, or shown in the app.",
+    |e| e.message_id.to_string(),
+    ordered: false
+);
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct MessageFailed {
+    pub message_id: Uuid,
+    pub user_id: Option<UserId>,
+    pub channel: String,
+    pub template: String,
+    pub attempts: i32,
+    /// `gave_up`, or `expired` when what it tells is no longer true.
+    pub reason: String,
+}
+
+event!(
+    MessageFailed,
+    "notification.message.failed.v1",
+    "A message will not be delivered.",
+    |e| e.message_id.to_string(),
+    ordered: false
+);
+
+pub fn events() -> Vec<EventType> {
+    vec![
+        EventType::of::<MessageSent>(),
+        EventType::of::<MessageFailed>(),
+    ]
+}

@@ -1,0 +1,67 @@
+//! Published by profile: what people tell of themselves.
+
+use kernel::{EventType, UserId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::event;
+
+pub const PUBLISHER: &str = "profile";
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ProfileCreated {
+    pub user_id: UserId,
+    pub display_name: Option<String>,
+    /// BCP 47.
+    pub locale: String,
+    /// IANA.
+    pub time_zone: String,
+}
+
+event!(
+    ProfileCreated,
+    "profile.profile.created.v1",
+    "An account got its profile.",
+    |e| e.user_id.to_string()
+);
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ProfileUpdated {
+    pub user_id: UserId,
+    pub display_name: Option<String>,
+    pub locale: String,
+    pub time_zone: String,
+    /// The names of the fields that changed.
+    pub changed: Vec<String>,
+}
+
+event!(
+    ProfileUpdated,
+    "profile.profile.updated.v1",
+    "A person edited their profile.",
+    |e| e.user_id.to_string()
+);
+
+/// The present state of a profile, told again for those who missed its history.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ProfileRestated {
+    pub user_id: UserId,
+    pub display_name: Option<String>,
+    pub locale: String,
+    pub time_zone: String,
+}
+
+event!(
+    ProfileRestated,
+    "profile.profile.restated.v1",
+    "The present state of a profile, published again on request.",
+    |e| e.user_id.to_string()
+);
+
+pub fn events() -> Vec<EventType> {
+    vec![
+        EventType::of::<ProfileCreated>(),
+        EventType::of::<ProfileUpdated>(),
+        EventType::of::<ProfileRestated>(),
+    ]
+}

@@ -1,0 +1,174 @@
+//! Extractors that refuse with a problem document; axum's own refuse with plain text.
+
+use axum::{
+    extract::{
+        FromRequest, FromRequestParts, Request,
+        rejection::{JsonRejection, PathRejection, QueryRejection},
+    },
+    http::{StatusCode, request::Parts},
+    response::{IntoResponse, Response},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::problem::{FieldError, Problem};
+
+/// A JSON body, in or out.
+#[derive(Clone, Copy, Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let is_json = request
+            .headers()
+            .get(axum::http::header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(is_json);
+        if !is_json {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "The body must be JSON",
+            )
+            .detail("Send it with Content-Type: application/json."));
+        }
+        let bytes = axum::body::Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| body_problem(rejection.status(), rejection.body_text()))?;
+        if has_nul(&bytes) {
+            return Err(Problem::malformed(
+                "Text must not hold the character U+0000.",
+            ));
+        }
+        match axum::Json::from_bytes(&bytes) {
+            Ok(axum::Json(value)) => Ok(Self(value)),
+            Err(JsonRejection::JsonDataError(error)) => {
+                let (field, message) = data_error(&error.body_text());
+                Err(Problem::validation(vec![FieldError::new(field, message)]))
+            }
+            Err(rejection) => Err(body_problem(rejection.status(), rejection.body_text())),
+        }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+        || (essence.len() > 17
+            && essence[..12].eq_ignore_ascii_case("application/")
+            && essence[essence.len() - 5..].eq_ignore_ascii_case("+json"))
+}
+
+/// Does the JSON hold an escaped NUL? PostgreSQL's text and jsonb cannot store one.
+fn has_nul(bytes: &[u8]) -> bool {
+    let mut escaped = false;
+    for (at, byte) in bytes.iter().enumerate() {
+        if escaped {
+            escaped = false;
+            if bytes[at..].starts_with(b"u0000") {
+                return true;
+            }
+        } else {
+            escaped = *byte == b'\\';
+        }
+    }
+    false
+}
+
+/// serde's words for a wrong field, as a pointer and a message.
+fn data_error(text: &str) -> (String, String) {
+    let text = text
+        .rsplit_once("target type: ")
+        .map_or(text, |(_, rest)| rest);
+    let text = text.split(" at line ").next().unwrap_or(text);
+    if let Some((path, message)) = text.split_once(": ")
+        && !path.contains(' ')
+    {
+        return (format!("/{}", path.replace('.', "/")), message.to_owned());
+    }
+    let quoted = text.split('`').nth(1).unwrap_or_default();
+    (format!("/{quoted}"), text.to_owned())
+}
+
+fn body_problem(status: StatusCode, text: String) -> Problem {
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        return Problem::new(status, "payload-too-large", "The body is too large");
+    }
+    Problem::malformed(text)
+}
+
+/// Path parameters. One that does not parse names nothing: 404.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        axum::extract::Path::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Path(value)| Self(value))
+            .map_err(|rejection: PathRejection| {
+                if rejection.status().is_server_error() {
+                    Problem::internal(rejection)
+                } else {
+                    Problem::not_found()
+                }
+            })
+    }
+}
+
+/// Query parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        axum::extract::Query::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|rejection: QueryRejection| {
+                let text = rejection.body_text();
+                let text = text
+                    .rsplit_once("query string: ")
+                    .map_or(&*text, |(_, rest)| rest);
+                let (field, message) = data_error(text);
+                let field = field.trim_start_matches('/').to_owned();
+                Problem::validation(vec![FieldError::new(field, message)])
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_only_real_nul_escapes() {
+        assert!(has_nul(br#"{"a":"x\u0000"}"#));
+        assert!(has_nul(br#"{"a":"\\\u0000"}"#));
+        assert!(!has_nul(br#"{"a":"\\u0000"}"#));
+        assert!(!has_nul(br#"{"a":"\u0001"}"#));
+    }
+
+    #[test]
+    fn names_the_field_that_is_wrong() {
+        let text = "Failed to deserialize the JSON body into the target type: \
+                    user.email: invalid type: integer `1`, expected a string at line 1 column 9";
+        let (field, message) = data_error(text);
+        assert_eq!(field, "/user/email");
+        assert_eq!(message, "invalid type: integer `1`, expected a string");
+        let text = "Failed to deserialize the JSON body into the target type: \
+                    missing field `password` at line 1 column 20";
+        assert_eq!(data_error(text).0, "/password");
+    }
+}

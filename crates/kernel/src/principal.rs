@@ -1,0 +1,90 @@
+//! Who calls: taken from the verified access token, never from another module's tables.
+
+use std::convert::Infallible;
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+
+use crate::{
+    ids::{SessionId, UserId},
+    problem::Problem,
+};
+
+/// The verified caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    User {
+        id: UserId,
+        session: SessionId,
+        roles: Vec<String>,
+        scopes: Vec<String>,
+    },
+    Service {
+        id: String,
+        scopes: Vec<String>,
+    },
+}
+
+impl Principal {
+    /// As events and audit entries name it.
+    pub fn actor(&self) -> String {
+        match self {
+            Self::User { id, .. } => format!("user:{id}"),
+            Self::Service { id, .. } => format!("service:{id}"),
+        }
+    }
+
+    pub fn has_role(&self, role: &str) -> bool {
+        matches!(self, Self::User { roles, .. } if roles.iter().any(|r| r == role))
+    }
+
+    pub fn has_scope(&self, scope: &str) -> bool {
+        let (Self::User { scopes, .. } | Self::Service { scopes, .. }) = self;
+        scopes.iter().any(|s| s == scope)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Principal {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(Problem::unauthorized)
+    }
+}
+
+/// A signed-in person, for handlers that serve nobody else.
+#[derive(Clone, Copy, Debug)]
+pub struct CurrentUser {
+    pub id: UserId,
+    pub session: SessionId,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for CurrentUser {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Principal::from_request_parts(parts, state).await? {
+            Principal::User { id, session, .. } => Ok(Self { id, session }),
+            Principal::Service { .. } => Err(Problem::forbidden("This is for people only.")),
+        }
+    }
+}
+
+/// The caller's network address, as the edge established it; absent in some tests.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub Option<std::net::IpAddr>);
+
+impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts
+            .extensions
+            .get::<Self>()
+            .copied()
+            .unwrap_or(Self(None)))
+    }
+}
