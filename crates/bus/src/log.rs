@@ -1,0 +1,140 @@
+//! Reading a publisher's log.
+
+use kernel::{Envelope, EventId, event::EventContext};
+use serde_json::value::RawValue;
+use sqlx::{PgPool, Row, postgres::PgRow, types::Json};
+use uuid::Uuid;
+
+use crate::schema::{Schema, safe, statements};
+
+statements! {
+    /// What readers of the log and keepers of cursors run.
+    LogStatements {
+        read: "
+            SELECT pos, id, type, subject, keyseq, keyprevpos, time, context, data
+              FROM {schema}.log
+             WHERE pos > $1 AND pos <= $2 AND ($3::text[] IS NULL OR topic = ANY($3))
+             ORDER BY pos LIMIT $4",
+        oldest: "SELECT pos FROM {schema}.log ORDER BY pos LIMIT 1",
+        head: "SELECT pos FROM {schema}.head",
+        find: "
+            SELECT pos FROM {schema}.log WHERE topic = $1 AND subject = $2 AND keyseq = $3",
+        // OFFSET keeps the planner from walking the log from its beginning to find the minimum.
+        since: "
+            SELECT min(pos) FROM (
+                SELECT pos FROM {schema}.log
+                 WHERE sequenced_at >= clock_timestamp() - make_interval(secs => $1)
+                OFFSET 0) AS recent",
+        acknowledge: "
+            INSERT INTO {schema}.cursors AS c (subscription, pos) VALUES ($1, $2)
+            ON CONFLICT (subscription) DO UPDATE
+               SET pos = excluded.pos, updated_at = clock_timestamp()
+             WHERE c.pos < excluded.pos",
+    }
+}
+
+/// A module's log, for reading.
+#[derive(Debug)]
+pub struct Log {
+    pool: PgPool,
+    statements: LogStatements,
+}
+
+impl Log {
+    pub fn new(pool: PgPool, schema: &Schema) -> Self {
+        Self {
+            pool,
+            statements: LogStatements::new(schema),
+        }
+    }
+
+    /// Events after `after` up to `until`, of the topics or of all.
+    pub async fn read(
+        &self,
+        after: i64,
+        until: i64,
+        topics: Option<&[String]>,
+        limit: i64,
+    ) -> Result<Vec<Envelope>, sqlx::Error> {
+        sqlx::query(safe(&self.statements.read))
+            .bind(after)
+            .bind(until)
+            .bind(topics)
+            .bind(limit)
+            .try_map(envelope)
+            .fetch_all(&self.pool)
+            .await
+    }
+
+    /// The position before the oldest event that is still kept.
+    pub async fn before_oldest(&self) -> Result<i64, sqlx::Error> {
+        let oldest: Option<i64> = sqlx::query_scalar(safe(&self.statements.oldest))
+            .fetch_optional(&self.pool)
+            .await?;
+        match oldest {
+            Some(pos) => Ok(pos - 1),
+            None => self.head().await,
+        }
+    }
+
+    pub async fn head(&self) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar(safe(&self.statements.head))
+            .fetch_one(&self.pool)
+            .await
+    }
+
+    /// Where a subject's event stands, if it is still kept.
+    pub async fn find(
+        &self,
+        topic: &str,
+        subject: &str,
+        keyseq: i64,
+    ) -> Result<Option<i64>, sqlx::Error> {
+        sqlx::query_scalar(safe(&self.statements.find))
+            .bind(topic)
+            .bind(subject)
+            .bind(keyseq)
+            .fetch_optional(&self.pool)
+            .await
+    }
+
+    /// The position before the first event of the last `lookback`.
+    pub async fn before_recent(&self, lookback: std::time::Duration) -> Result<i64, sqlx::Error> {
+        let first: Option<i64> = sqlx::query_scalar(safe(&self.statements.since))
+            .bind(lookback.as_secs_f64())
+            .fetch_one(&self.pool)
+            .await?;
+        match first {
+            Some(pos) => Ok(pos - 1),
+            None => self.head().await,
+        }
+    }
+
+    /// Tells the publisher how far a subscriber has come, so that it may trim. Never goes back.
+    pub async fn acknowledge(&self, subscriber: &str, pos: i64) -> Result<(), sqlx::Error> {
+        sqlx::query(safe(&self.statements.acknowledge))
+            .bind(subscriber)
+            .bind(pos)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+}
+
+fn envelope(row: PgRow) -> Result<Envelope, sqlx::Error> {
+    let event_type: String = row.try_get("type")?;
+    let Json(context): Json<EventContext> = row.try_get("context")?;
+    let Json(data): Json<Box<RawValue>> = row.try_get("data")?;
+    Ok(Envelope {
+        id: EventId(row.try_get::<Uuid, _>("id")?),
+        source: event_type.split('.').next().unwrap_or_default().to_owned(),
+        event_type,
+        subject: row.try_get("subject")?,
+        time: row.try_get("time")?,
+        pos: row.try_get("pos")?,
+        keyseq: row.try_get("keyseq")?,
+        keyprevpos: row.try_get("keyprevpos")?,
+        context,
+        data,
+    })
+}
