@@ -1,0 +1,40 @@
+//! Who may do what in the database: a schema, an owner role for migrations and a runtime role for
+//! each module, the migrations themselves, and the settings of pools.
+//!
+//! The administrator (a superuser, or on a managed PostgreSQL a role that may create roles) is
+//! needed once, for [`prepare`]; everything after that signs in as one of a module's two roles. The
+//! runtime role reads and writes rows of its own schema and can do nothing else.
+
+mod error;
+mod migrate;
+mod name;
+mod prepare;
+mod roles;
+
+use std::time::Duration;
+
+use sqlx::postgres::PgPoolOptions;
+
+pub use error::{Error, Result};
+pub use migrate::migrate;
+pub use prepare::{prepare, prepare_script, prepare_sql};
+pub use roles::{owner_role, role_password, runtime_role, scram_verifier};
+
+/// A module's pool of at most `max` connections.
+///
+/// No query runs before a connection is handed out (`test_before_acquire` is off; it costs a tenth
+/// of the point reads), so that the first use after a restart of the server may fail. Settings of
+/// the session belong in `PgConnectOptions::options`, which travel with the sign-in, and not in
+/// `after_connect`, which costs a round trip.
+pub fn pool_options(max: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(max)
+        .min_connections(0)
+        // Longer than a busy moment, shorter than the time-out of the request that waits.
+        .acquire_timeout(Duration::from_secs(5))
+        .test_before_acquire(false)
+        // A backend holds some megabytes; a module that rests gives them back.
+        .idle_timeout(Duration::from_secs(5 * 60))
+        // Bounds what a backend's caches grow to, and follows a moved database name.
+        .max_lifetime(Duration::from_secs(30 * 60))
+}
