@@ -1,0 +1,87 @@
+//! What can go wrong, and what clients are told of it.
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use kernel::{FieldError, Problem};
+
+use crate::{passwords::HashError, signing::SigningError};
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("some fields are not valid")]
+    Invalid(Vec<FieldError>),
+    /// The code is wrong, expired or used, or the registration unknown: no telling which, so that
+    /// nothing can be learnt by trying.
+    #[error("the verification failed")]
+    VerificationFailed,
+    /// The code was right, but somebody else proved the address first.
+    #[error("the address has an account")]
+    EmailTaken,
+    #[error("address or password is wrong")]
+    InvalidCredentials,
+    #[error("the refresh token is not valid")]
+    InvalidRefreshToken,
+    /// The access token is good, but what it stands for is gone.
+    #[error("the session or its user is gone")]
+    SessionGone,
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid(errors) => Self::validation(errors),
+            Error::VerificationFailed => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "verification-failed",
+                "The code is not right",
+            )
+            .detail("It is wrong, expired or used, or was tried too often. Ask for a new one."),
+            Error::EmailTaken => Self::new(
+                StatusCode::CONFLICT,
+                "email-taken",
+                "The address has an account",
+            )
+            .detail("It was registered in the meantime. Sign in instead."),
+            // RFC 9110 §15.5.2 asks for WWW-Authenticate, which would name a scheme that does not
+            // apply: these credentials travel in the body.
+            Error::InvalidCredentials => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "invalid-credentials",
+                "Address or password is wrong",
+            ),
+            Error::InvalidRefreshToken => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "invalid-refresh-token",
+                "The refresh token is not valid",
+            )
+            .detail("Its session is over, or it was not issued here. Sign in again."),
+            Error::SessionGone => Self::invalid_token(),
+            Error::Hash(HashError::Busy) => {
+                Self::unavailable("Too many passwords wait to be checked.", 1)
+            }
+            Error::Hash(error @ (HashError::Unknown(_) | HashError::Abandoned)) => {
+                Self::internal(error)
+            }
+            Error::Signing(SigningError::Database(error)) | Error::Database(error) => error.into(),
+            Error::Signing(
+                error @ (SigningError::Undecryptable(_)
+                | SigningError::NoKey
+                | SigningError::Token(_)),
+            ) => Self::internal(error),
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        Problem::from(self).into_response()
+    }
+}

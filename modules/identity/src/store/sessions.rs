@@ -1,0 +1,173 @@
+//! `identity.sessions`.
+
+use kernel::{SessionId, UserId};
+use sqlx::PgConnection;
+use time::{Duration, OffsetDateTime};
+
+use crate::domain::RefreshToken;
+
+/// A session that begins, with its first generation of tokens.
+#[derive(Debug)]
+pub(crate) struct NewSession {
+    pub(crate) session_id: SessionId,
+    pub(crate) user_id: UserId,
+    pub(crate) idle_expires_at: OffsetDateTime,
+    pub(crate) expires_at: OffsetDateTime,
+    pub(crate) tokens_expire_at: OffsetDateTime,
+}
+
+/// A session that ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) session_id: SessionId,
+    pub(crate) user_id: UserId,
+    pub(crate) tokens_expire_at: OffsetDateTime,
+}
+
+/// Begins a session. A user who has `max_per_user` already loses the oldest, which are returned.
+pub(crate) async fn insert(
+    conn: &mut PgConnection,
+    session: &NewSession,
+    max_per_user: i64,
+    now: OffsetDateTime,
+) -> Result<Vec<Ended>, sqlx::Error> {
+    // Locked rows are being used or ended just now. Skipping them keeps two sign-ins of one user
+    // from waiting for each other; the next one catches up.
+    sqlx::query_as!(
+        Ended,
+        r#"WITH begun AS (
+               INSERT INTO identity.sessions
+                   (session_id, user_id, generation, started_at, idle_expires_at, expires_at,
+                    tokens_expire_at)
+               VALUES ($1, $2, 1, $3, $4, $5, $6)
+           ), surplus AS (
+               SELECT session_id
+                 FROM identity.sessions
+                WHERE user_id = $2
+                ORDER BY session_id DESC
+               OFFSET $7::bigint - 1
+                LIMIT 100
+           )
+           DELETE FROM identity.sessions
+            WHERE session_id IN (SELECT s.session_id
+                                   FROM identity.sessions s
+                                   JOIN surplus USING (session_id)
+                                    FOR UPDATE OF s SKIP LOCKED)
+           RETURNING session_id AS "session_id: SessionId", user_id AS "user_id: UserId",
+                     tokens_expire_at"#,
+        session.session_id.0,
+        session.user_id.0,
+        now,
+        session.idle_expires_at,
+        session.expires_at,
+        session.tokens_expire_at,
+        max_per_user
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// What an exchanged refresh token gives.
+#[derive(Debug)]
+pub(crate) struct Rotated {
+    pub(crate) user_id: UserId,
+    pub(crate) roles: Vec<String>,
+    /// Of the refresh token to hand out.
+    pub(crate) generation: i64,
+    pub(crate) tokens_expire_at: OffsetDateTime,
+}
+
+/// Exchanges a refresh token for its successor, or says the successor again as long as that was
+/// not used itself. Nothing when the session is over or the token older than that.
+///
+/// One statement, which decides and writes under the row's lock: of any number of uses at once, the
+/// first moves the generation on and the others, whose condition is checked anew when they get the
+/// row, find themselves repeating it.
+pub(crate) async fn rotate(
+    conn: &mut PgConnection,
+    token: RefreshToken,
+    idle: Duration,
+    access_token_ttl: Duration,
+    now: OffsetDateTime,
+) -> Result<Option<Rotated>, sqlx::Error> {
+    sqlx::query_as!(
+        Rotated,
+        r#"UPDATE identity.sessions AS s
+              SET generation = $2::bigint + 1,
+                  idle_expires_at = greatest(s.idle_expires_at, least(s.expires_at, $4)),
+                  tokens_expire_at = greatest(s.tokens_expire_at, least(s.expires_at, $5))
+             FROM identity.users AS u
+            WHERE s.session_id = $1
+              AND u.user_id = s.user_id
+              AND s.generation IN ($2::bigint, $2::bigint + 1)
+              AND s.idle_expires_at > $3
+           RETURNING u.user_id AS "user_id: UserId", u.roles, s.generation,
+                     least(s.expires_at, $5) AS "tokens_expire_at!""#,
+        token.session.0,
+        token.generation,
+        now,
+        now + idle,
+        now + access_token_ttl
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Ends the session if the token's successor was used: then two parties hold its tokens.
+pub(crate) async fn end_replayed(
+    conn: &mut PgConnection,
+    token: RefreshToken,
+) -> Result<Option<Ended>, sqlx::Error> {
+    sqlx::query_as!(
+        Ended,
+        r#"DELETE FROM identity.sessions
+            WHERE session_id = $1 AND generation > $2::bigint + 1
+           RETURNING session_id AS "session_id: SessionId", user_id AS "user_id: UserId",
+                     tokens_expire_at"#,
+        token.session.0,
+        token.generation
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+pub(crate) async fn end(
+    conn: &mut PgConnection,
+    session_id: SessionId,
+) -> Result<Option<Ended>, sqlx::Error> {
+    sqlx::query_as!(
+        Ended,
+        r#"DELETE FROM identity.sessions
+            WHERE session_id = $1
+           RETURNING session_id AS "session_id: SessionId", user_id AS "user_id: UserId",
+                     tokens_expire_at"#,
+        session_id.0
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Ends at most `limit` sessions that have expired.
+pub(crate) async fn end_expired(
+    conn: &mut PgConnection,
+    now: OffsetDateTime,
+    limit: i64,
+) -> Result<Vec<Ended>, sqlx::Error> {
+    // What is locked is being ended by somebody else.
+    sqlx::query_as!(
+        Ended,
+        r#"DELETE FROM identity.sessions
+            WHERE session_id IN (SELECT session_id
+                                   FROM identity.sessions
+                                  WHERE idle_expires_at <= $1
+                                  ORDER BY idle_expires_at
+                                  LIMIT $2
+                                    FOR UPDATE SKIP LOCKED)
+           RETURNING session_id AS "session_id: SessionId", user_id AS "user_id: UserId",
+                     tokens_expire_at"#,
+        now,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}

@@ -1,0 +1,144 @@
+//! Log records and the audit trail.
+//!
+//! - **Owns** `logging.records`, what the processes of the installation log, a partition a day; and
+//!   `logging.audit_entries`, every business event of every module in one chain of hashes, with its
+//!   end in `logging.audit_head`.
+//! - **Publishes** nothing.
+//! - **Listens** to every module's whole log, each in its order: an event becomes an audit entry.
+//!   Log records are no events: each process that hosts this module stores its own, from the buffer
+//!   that `tracing` fills.
+//! - **Serves** `GET /api/v1/logs` and `GET /api/v1/audit`, to administrators; `banyan audit verify`
+//!   and `banyan audit head` on the command line.
+
+pub mod bench_support;
+mod config;
+mod domain;
+mod http;
+mod jobs;
+mod store;
+mod subscribers;
+mod verbs;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use kernel::{
+    Context, Db, EventType, Job, Started, Subscription, Verb, Worker, World,
+    module::{ConfigError, ConfigSection},
+    routes::Api,
+};
+use sqlx::migrate::Migrator;
+
+use crate::{
+    config::Config,
+    jobs::{ManagePartitions, StoreRecords},
+    subscribers::EnterInAuditTrail,
+};
+
+static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/logging");
+
+/// The module `logging`.
+pub struct Module;
+
+/// What handlers are given.
+#[derive(Clone)]
+struct State {
+    db: Db,
+    world: World,
+    search_timeout: Duration,
+}
+
+#[async_trait]
+impl kernel::Module for Module {
+    fn name(&self) -> &'static str {
+        "logging"
+    }
+
+    fn summary(&self) -> &'static str {
+        "Log records of every process, and the audit trail of every business event."
+    }
+
+    fn prefixes(&self) -> &'static [&'static str] {
+        &["/api/v1/logs", "/api/v1/audit"]
+    }
+
+    fn migrations(&self) -> &'static Migrator {
+        &MIGRATOR
+    }
+
+    fn default_config(&self) -> &'static str {
+        include_str!("../config.toml")
+    }
+
+    fn check_config(&self, section: &ConfigSection) -> Result<(), ConfigError> {
+        Config::read(section).map(|_| ())
+    }
+
+    fn events(&self) -> Vec<EventType> {
+        Vec::new()
+    }
+
+    fn api(&self) -> Api {
+        http::routes().describe()
+    }
+
+    fn verbs(&self) -> Vec<Verb> {
+        verbs::verbs()
+    }
+
+    async fn start(&self, context: Context) -> anyhow::Result<Started> {
+        let config = Config::read(&context.config)?;
+        let Context {
+            db, world, logs, ..
+        } = context;
+        // Fails here rather than with the first record.
+        let mut conn = db.pool().acquire().await?;
+        store::partitions::ensure(&mut conn, config.retention_days).await?;
+        drop(conn);
+
+        let subscriptions = context
+            .modules
+            .iter()
+            .map(|publisher| {
+                let handler = EnterInAuditTrail {
+                    publisher: publisher.clone(),
+                    world: world.clone(),
+                };
+                Subscription::whole_log(&format!("audit_{publisher}"), publisher, handler)
+            })
+            .collect();
+        let manage_partitions = Job {
+            name: "manage_partitions",
+            schedule: "0 */5 * * * *",
+            run: Arc::new(ManagePartitions {
+                db: db.clone(),
+                retention_days: config.retention_days,
+            }),
+        };
+        let store_records = Worker {
+            name: "store_records",
+            // Between two looks a batch gathers; a full one is followed by the next at once.
+            poll: config.batch_wait(),
+            wake: Arc::default(),
+            run: Arc::new(StoreRecords::new(
+                db.clone(),
+                world.clone(),
+                logs,
+                config.batch_records,
+                config.retention_days,
+            )),
+        };
+        let state = State {
+            db,
+            world,
+            search_timeout: config.search_timeout(),
+        };
+        Ok(Started {
+            router: http::routes().into_router(state, context.verifier),
+            subscriptions,
+            jobs: vec![manage_partitions],
+            process_workers: vec![store_records],
+            ..Started::default()
+        })
+    }
+}

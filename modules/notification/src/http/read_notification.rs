@@ -1,0 +1,51 @@
+//! `POST /api/v1/notifications/{id}/read`.
+
+use axum::{extract::State as Shared, http::StatusCode};
+use kernel::{Hint, Path, Problem, principal::CurrentUser};
+use uuid::Uuid;
+
+use crate::{
+    State,
+    live::INBOX_TOPIC,
+    store::{self, notifications::Mark},
+};
+
+/// Marks one of the caller's notifications as read. Repeating it changes nothing.
+#[utoipa::path(
+    post,
+    path = "/api/v1/notifications/{id}/read",
+    operation_id = "read_notification",
+    tag = "notifications",
+    params(("id" = Uuid, Path, description = "The notification's id")),
+    responses(
+        (status = 204, description = "It is read, now or since before"),
+        (status = 401, description = "Nobody is signed in", body = Problem),
+        (status = 403, description = "The caller is not a person", body = Problem),
+        (status = 404, description = "The caller has no such notification", body = Problem),
+        (status = 503, description = "The database is busy", body = Problem),
+    )
+)]
+#[tracing::instrument(name = "notification.read", skip_all, fields(user.id = %user.id))]
+pub(crate) async fn read_notification(
+    Shared(state): Shared<State>,
+    user: CurrentUser,
+    Path(id): Path<Uuid>,
+) -> Result<StatusCode, Problem> {
+    let mut tx = state.db.begin().await?;
+    let now = state.db.world().now();
+    match store::notifications::mark_read(&mut tx, user.id, id, now).await? {
+        Mark::Now => {
+            // The person's other screens show how many are unread.
+            let bus = state.db.bus().clone();
+            let hint = Hint {
+                topic: INBOX_TOPIC.to_owned(),
+                key: user.id.to_string(),
+            };
+            tx.after_commit(move || bus.hint(hint));
+            tx.commit().await?;
+        }
+        Mark::Before => {}
+        Mark::Missing => return Err(Problem::not_found()),
+    }
+    Ok(StatusCode::NO_CONTENT)
+}

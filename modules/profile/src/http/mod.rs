@@ -1,0 +1,18 @@
+//! The routes of the module.
+
+mod etag;
+mod get_me;
+mod patch_me;
+mod view;
+
+use kernel::{Access, Routes};
+use utoipa_axum::routes;
+
+use crate::State;
+
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new().route(
+        Access::Authenticated,
+        routes!(get_me::get_me, patch_me::patch_me),
+    )
+}

@@ -1,0 +1,3 @@
+//! All the SQL.
+
+pub(crate) mod profiles;
