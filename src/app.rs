@@ -1,0 +1,215 @@
+//! The process: what all modules share, and each module made ready to serve.
+
+use std::sync::{Arc, Mutex};
+
+use anyhow::Context as _;
+use arc_swap::ArcSwapOption;
+use axum::Router;
+use bus::{InProcess, in_process::Attached};
+use kernel::{
+    Context, Db, Job, Module, Verifier, Worker, World, module::Restate, telemetry::LogBuffer,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{config::Config, keys, modules::MODULES, places::Places, secrets::Keys};
+
+/// The audience of access tokens: this installation's API.
+const AUDIENCE: &str = "banyan";
+
+pub struct App {
+    pub config: Config,
+    pub world: World,
+    pub bus: Arc<InProcess>,
+    pub verifier: Arc<Verifier>,
+    pub logs: Arc<LogBuffer>,
+    pub places: Places,
+    /// Cancelled when answers without an end are to end.
+    pub streams: CancellationToken,
+    keys: Keys,
+    slots: Vec<Arc<Slot>>,
+}
+
+/// A module's place in the process, whether it runs or not.
+pub struct Slot {
+    pub module: &'static dyn Module,
+    router: ArcSwapOption<Router>,
+    db: ArcSwapOption<Db>,
+    /// Why it does not run.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Slot {
+    fn new(module: &'static dyn Module) -> Self {
+        Self {
+            module,
+            router: ArcSwapOption::empty(),
+            db: ArcSwapOption::empty(),
+            trouble: Mutex::new(Some("starting".to_owned())),
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.module.name()
+    }
+
+    /// The module's routes, while it runs.
+    pub fn router(&self) -> Option<Router> {
+        self.router.load().as_deref().cloned()
+    }
+
+    pub fn db(&self) -> Option<Db> {
+        self.db.load().as_deref().cloned()
+    }
+
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().expect("no holder panics").clone()
+    }
+
+    pub fn up(&self, hosted: &Hosted) {
+        self.db.store(Some(Arc::new(hosted.db.clone())));
+        self.router.store(Some(Arc::new(hosted.router.clone())));
+        *self.trouble.lock().expect("no holder panics") = None;
+    }
+
+    pub fn down(&self, reason: &str) {
+        self.router.store(None);
+        self.db.store(None);
+        *self.trouble.lock().expect("no holder panics") = Some(reason.to_owned());
+    }
+}
+
+/// A module that has started and waits to be run.
+pub struct Hosted {
+    pub db: Db,
+    pub router: Router,
+    pub attached: Arc<Attached>,
+    pub jobs: Vec<Arc<Job>>,
+    pub workers: Vec<Worker>,
+    pub process_workers: Vec<Worker>,
+    pub restate: Option<Arc<dyn Restate>>,
+    pub notices: Vec<String>,
+}
+
+impl App {
+    /// Everything that the modules share. Starts the embedded database if none is configured.
+    pub async fn open(config: Config, world: World, logs: Arc<LogBuffer>) -> anyhow::Result<Self> {
+        let keys = Keys::load(&config, &world)?;
+        let places = Places::open(&config, keys.role_secret.clone()).await?;
+        Ok(Self::assemble(
+            config,
+            world,
+            logs,
+            keys,
+            places,
+            bus::Settings::default(),
+        ))
+    }
+
+    /// Puts the parts together; tests bring their own.
+    pub fn assemble(
+        config: Config,
+        world: World,
+        logs: Arc<LogBuffer>,
+        keys: Keys,
+        places: Places,
+        settings: bus::Settings,
+    ) -> Self {
+        let host = &config.host;
+        let settings = bus::Settings {
+            lease_ttl: std::time::Duration::from_secs(host.bus.lease_seconds),
+            batch: host.bus.batch,
+            log_keep: std::time::Duration::from_secs(host.bus.log_keep_days * 24 * 3_600),
+            ..settings
+        };
+        let issuer = host.server.public_url.as_str().trim_end_matches('/');
+        Self {
+            bus: InProcess::new(world.uuid(), settings),
+            verifier: Arc::new(Verifier::new(issuer, AUDIENCE, world.clone())),
+            streams: CancellationToken::new(),
+            slots: MODULES
+                .iter()
+                .map(|module| Arc::new(Slot::new(*module)))
+                .collect(),
+            config,
+            world,
+            logs,
+            keys,
+            places,
+        }
+    }
+
+    pub fn slots(&self) -> &[Arc<Slot>] {
+        &self.slots
+    }
+
+    pub fn slot(&self, module: &str) -> Option<&Arc<Slot>> {
+        self.slots.iter().find(|slot| slot.name() == module)
+    }
+
+    /// Migrates a module's schema, as its owner.
+    pub async fn migrate(&self, module: &dyn Module) -> anyhow::Result<()> {
+        let name = module.name();
+        database::migrate(&self.places.owner(name), name, module.migrations())
+            .await
+            .with_context(|| format!("the schema {name} could not be migrated"))
+    }
+
+    fn db(&self, module: &str) -> Db {
+        let options = self.places.runtime(module);
+        let pool = |size| database::pool_options(size).connect_lazy_with(options.clone());
+        let sizes = &self.config.host.database;
+        Db::new(
+            module,
+            pool(sizes.pool_size),
+            pool(sizes.bus_pool_size),
+            Arc::clone(&self.bus) as _,
+            self.world.clone(),
+        )
+    }
+
+    /// What a module is given: for serving, and for its verbs.
+    pub fn context(&self, module: &dyn Module) -> Context {
+        let name = module.name();
+        Context {
+            db: self.db(name),
+            world: self.world.clone(),
+            config: self.config.section(name),
+            secrets: kernel::Secrets::for_module(&self.keys.master, &self.keys.sealing, name),
+            verifier: Arc::clone(&self.verifier),
+            public_url: self.config.host.server.public_url.clone(),
+            development: self.config.development(),
+            modules: MODULES.iter().map(|m| m.name().to_owned()).collect(),
+            logs: Arc::clone(&self.logs),
+            data_dir: self.config.host.server.data_dir.clone(),
+            shutdown: self.streams.child_token(),
+        }
+    }
+
+    /// Migrates, starts and puts on the bus one module; runs nothing yet.
+    pub async fn host(&self, slot: &Slot) -> anyhow::Result<Hosted> {
+        self.migrate(slot.module).await?;
+        let context = self.context(slot.module);
+        let db = context.db.clone();
+        let started = slot.module.start(context).await?;
+        let leases = started
+            .jobs
+            .iter()
+            .map(|job| bus::jobs::lease_name(job.name))
+            .collect();
+        let attached = self
+            .bus
+            .attach(db.clone(), started.subscriptions, leases)
+            .await?;
+        keys::follow(self, slot.name(), &db).await?;
+        Ok(Hosted {
+            db,
+            router: started.router,
+            attached,
+            jobs: started.jobs.into_iter().map(Arc::new).collect(),
+            workers: started.workers,
+            process_workers: started.process_workers,
+            restate: started.restate,
+            notices: started.notices,
+        })
+    }
+}

@@ -1,0 +1,276 @@
+//! The command line: the host's verbs, and those that modules add.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use anyhow::{Context, bail};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use kernel::{World, telemetry::LogBuffer};
+use toml::Value;
+
+use crate::{
+    app::App,
+    config::{self, Config, Sources},
+    events, gateway,
+    modules::{self, MODULES},
+    serve, telemetry,
+    work::Roles,
+};
+
+/// The backend a product needs before its first feature: accounts, profiles, notifications, logs
+/// and audit in one program.
+#[derive(Debug, Parser)]
+#[command(name = "banyan", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// A TOML file whose keys win over the defaults.
+    #[arg(long, global = true, value_name = "FILE", env = "BANYAN_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where the embedded database and made secrets are kept [server.data_dir].
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serves until it is told to stop.
+    Serve {
+        /// Address and port [server.listen].
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<SocketAddr>,
+        /// Modules to host, separated by commas; all of them unless told.
+        #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+        modules: Option<Vec<String>>,
+        /// What this process does.
+        #[arg(long, value_enum, default_value = "all")]
+        roles: Roles,
+    },
+    /// Brings every module's schema up to date, as `serve` does at its start.
+    Migrate,
+    /// Checks and shows the configuration.
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Creates the modules' roles and schemas in a PostgreSQL of your own.
+    #[command(subcommand)]
+    Database(DatabaseVerb),
+    /// Looks after events: lag, parked ones, replay and restate.
+    #[command(subcommand)]
+    Events(events::EventsVerb),
+    /// Prints the OpenAPI document.
+    Openapi,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigVerb {
+    /// Checks every key without starting anything.
+    Check,
+    /// Prints the merged configuration, secrets as fingerprints.
+    Show {
+        /// Every key with its default and its unit instead.
+        #[arg(long)]
+        defaults: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum DatabaseVerb {
+    /// Creates or updates roles and schemas; nothing else needs an administrator.
+    Prepare {
+        /// postgres:// URL of a role that may create roles, at the database to prepare.
+        #[arg(
+            long,
+            value_name = "URL",
+            env = "BANYAN_ADMIN_URL",
+            hide_env_values = true
+        )]
+        admin_url: Option<String>,
+        /// Prints the SQL instead, for psql; passwords are in it only as SCRAM verifiers.
+        #[arg(long, conflicts_with = "admin_url")]
+        print: bool,
+    },
+}
+
+/// Runs the program.
+pub fn run() -> anyhow::Result<()> {
+    let mut command = Cli::command();
+    let module_verbs: Vec<_> = MODULES
+        .iter()
+        .flat_map(|module| module.verbs().into_iter().map(move |verb| (*module, verb)))
+        .collect();
+    for (_, verb) in &module_verbs {
+        command = command.subcommand(verb.command.clone());
+    }
+    let matches = command.get_matches();
+    let (name, arguments) = matches.subcommand().expect("clap requires a verb");
+    let options = Options::from_arg_matches(arguments)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+
+    if let Some((module, verb)) = module_verbs
+        .iter()
+        .find(|(_, v)| v.command.get_name() == name)
+    {
+        let config = load(&options, Vec::new())?;
+        return runtime.block_on(async {
+            let app = open(config).await?;
+            app.migrate(*module).await?;
+            let context = app.context(*module);
+            let result = verb.run.run(context, arguments).await;
+            app.places.close().await?;
+            result
+        });
+    }
+    let cli = Cli::from_arg_matches(&matches)?;
+    match cli.verb {
+        Verb::Serve {
+            listen,
+            modules,
+            roles,
+        } => {
+            let mut flags = Vec::new();
+            if let Some(listen) = listen {
+                flags.push((
+                    "server.listen".to_owned(),
+                    Value::String(listen.to_string()),
+                ));
+            }
+            check_modules(modules.as_deref())?;
+            let config = load(&options, flags)?;
+            runtime.block_on(serve::serve(config, roles))
+        }
+        Verb::Migrate => {
+            let config = load(&options, Vec::new())?;
+            runtime.block_on(async {
+                let app = open(config).await?;
+                for module in MODULES {
+                    app.migrate(*module).await?;
+                    println!("{} is up to date", module.name());
+                }
+                app.places.close().await
+            })
+        }
+        Verb::Config(ConfigVerb::Check) => {
+            let config = load(&options, Vec::new())?;
+            println!(
+                "the configuration is good (environment {:?})",
+                config.host.environment
+            );
+            Ok(())
+        }
+        Verb::Config(ConfigVerb::Show { defaults: true }) => {
+            print!("{}", config::default_document(MODULES));
+            Ok(())
+        }
+        Verb::Config(ConfigVerb::Show { defaults: false }) => {
+            print!("{}", load(&options, Vec::new())?.show());
+            Ok(())
+        }
+        Verb::Database(DatabaseVerb::Prepare { admin_url, print }) => {
+            let config = load(&options, Vec::new())?;
+            runtime.block_on(prepare(&config, admin_url.as_deref(), print))
+        }
+        Verb::Events(verb) => {
+            let config = load(&options, Vec::new())?;
+            runtime.block_on(async {
+                let app = Arc::new(open(config).await?);
+                let result = events::run(&app, verb).await;
+                if let Ok(app) = Arc::try_unwrap(app) {
+                    app.places.close().await?;
+                }
+                result
+            })
+        }
+        Verb::Openapi => {
+            println!("{}", gateway::openapi::document().to_pretty_json()?);
+            Ok(())
+        }
+    }
+}
+
+fn load(options: &Options, mut flags: Vec<(String, Value)>) -> anyhow::Result<Config> {
+    if let Some(data_dir) = &options.data_dir {
+        let data_dir = data_dir.to_str().context("--data-dir is not valid UTF-8")?;
+        flags.push((
+            "server.data_dir".to_owned(),
+            Value::String(data_dir.to_owned()),
+        ));
+    }
+    let sources = Sources {
+        file: options.config.clone(),
+        environment: std::env::var("BANYAN_ENV").ok(),
+        flags,
+        variables: std::env::vars().collect(),
+    };
+    Config::load(MODULES, &sources)
+}
+
+/// For verbs: everything that modules share, with the embedded database running.
+async fn open(config: Config) -> anyhow::Result<App> {
+    telemetry::start_quiet();
+    App::open(config, World::system(), Arc::new(LogBuffer::new(1_000))).await
+}
+
+/// In-process, events reach only modules of the same process, and every module listens to others.
+fn check_modules(wanted: Option<&[String]>) -> anyhow::Result<()> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    for name in wanted {
+        if modules::named(name).is_none() {
+            let known: Vec<_> = MODULES.iter().map(|m| m.name()).collect();
+            bail!(
+                "--modules: there is no module {name:?}; there are {}",
+                known.join(", ")
+            );
+        }
+    }
+    for module in MODULES {
+        if !wanted.iter().any(|name| name == module.name()) {
+            bail!(
+                "--modules leaves out {}, and bus.transport \"in_process\" does not reach other \
+                 processes: host all modules here",
+                module.name()
+            );
+        }
+    }
+    Ok(())
+}
+
+async fn prepare(config: &Config, admin_url: Option<&str>, print: bool) -> anyhow::Result<()> {
+    use std::str::FromStr;
+    let secret = config.host.database.role_secret.expose();
+    if secret.len() < 32 {
+        bail!(
+            "database.role_secret must have at least 32 characters: the roles' passwords are \
+             derived from it. `openssl rand -base64 32` makes one"
+        );
+    }
+    let modules: Vec<_> = MODULES.iter().map(|m| m.name()).collect();
+    let options = |url: &str| {
+        sqlx::postgres::PgConnectOptions::from_str(url)
+            .map_err(|_| anyhow::anyhow!("--admin-url is no postgres://user@host:port/database"))
+    };
+    let target = admin_url.unwrap_or_else(|| config.host.database.url.expose());
+    let database = match target {
+        "" => "banyan".to_owned(),
+        url => options(url)?.get_database().unwrap_or("banyan").to_owned(),
+    };
+    if print {
+        print!(
+            "{}",
+            database::prepare_script(&database, &modules, secret.as_bytes())?
+        );
+        return Ok(());
+    }
+    let Some(admin_url) = admin_url else {
+        bail!("--admin-url is needed: a role that may create roles. Or --print the SQL");
+    };
+    database::prepare(&options(admin_url)?, &database, &modules, secret.as_bytes()).await?;
+    println!("{database} is prepared for {}", modules.join(", "));
+    Ok(())
+}

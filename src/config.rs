@@ -1,0 +1,545 @@
+//! Configuration: defaults, files, environment and flags, merged into one document, of which every
+//! key is known.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail, ensure};
+use aws_lc_rs::digest;
+use config::{Environment, File, FileFormat};
+use kernel::{Module, Secret, module::ConfigSection};
+use serde::Deserialize;
+use toml::{Table, Value};
+use url::Url;
+
+const DEFAULTS: &str = include_str!("../config/default.toml");
+const DEVELOPMENT: &str = include_str!("../config/development.toml");
+const PRODUCTION: &str = include_str!("../config/production.toml");
+
+/// Where configuration comes from besides the defaults.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// `--config`.
+    pub file: Option<PathBuf>,
+    /// `BANYAN_ENV`, which goes before the key `environment`.
+    pub environment: Option<String>,
+    /// Flags, by dotted key: they win over everything.
+    pub flags: Vec<(String, Value)>,
+    /// Variables of the process, or of a test.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// The merged configuration of a process.
+#[derive(Clone)]
+pub struct Config {
+    pub host: HostConfig,
+    sections: BTreeMap<String, ConfigSection>,
+    document: Table,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostConfig {
+    pub environment: Stage,
+    pub server: Server,
+    pub database: Database,
+    pub secrets: SecretKeys,
+    pub bus: Bus,
+    pub log: Log,
+    pub gateway: Gateway,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    Production,
+    Development,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub public_url: Url,
+    pub data_dir: PathBuf,
+    pub max_body_bytes: usize,
+    pub request_timeout_seconds: u64,
+    pub header_timeout_seconds: u64,
+    pub max_connections: usize,
+    pub drain_seconds: u64,
+    pub shutdown_seconds: u64,
+    pub trusted_proxies: Vec<Network>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    pub url: Secret,
+    pub role_secret: Secret,
+    pub pool_size: u32,
+    pub bus_pool_size: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretKeys {
+    pub master_key: Secret,
+    pub sealing_key: Secret,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bus {
+    pub transport: Transport,
+    pub lease_seconds: u64,
+    pub batch: i64,
+    pub log_keep_days: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    InProcess,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub format: LogFormat,
+    pub filter: String,
+    pub buffer_records: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Json,
+    Pretty,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gateway {
+    pub auth_requests_per_minute: u32,
+    pub requests_per_minute: u32,
+}
+
+/// An IP network in CIDR notation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: std::net::IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    pub fn contains(&self, address: std::net::IpAddr) -> bool {
+        use std::net::IpAddr::{V4, V6};
+        match (self.address, address) {
+            (V4(a), V4(b)) => {
+                masked(a.to_bits().into(), self.prefix, 32)
+                    == masked(b.to_bits().into(), self.prefix, 32)
+            }
+            (V6(a), V6(b)) => {
+                masked(a.to_bits(), self.prefix, 128) == masked(b.to_bits(), self.prefix, 128)
+            }
+            _ => false,
+        }
+    }
+}
+
+fn masked(bits: u128, prefix: u8, width: u8) -> u128 {
+    bits.checked_shr(u32::from(width - prefix)).unwrap_or(0)
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parsed = text.split_once('/').and_then(|(address, prefix)| {
+            let address: std::net::IpAddr = address.parse().ok()?;
+            let prefix: u8 = prefix.parse().ok()?;
+            let width = if address.is_ipv4() { 32 } else { 128 };
+            (prefix <= width).then_some(Self { address, prefix })
+        });
+        parsed.ok_or_else(|| {
+            serde::de::Error::custom(format!("{text:?} is no network: write it as 10.0.0.0/8"))
+        })
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.show())
+    }
+}
+
+impl Config {
+    /// Merges all sources, and checks every key of the host and of every module.
+    pub fn load(modules: &[&dyn Module], sources: &Sources) -> anyhow::Result<Self> {
+        let defaults = defaults(modules)?;
+        let mut builder = config::Config::builder().add_source(File::from_str(
+            &toml::to_string(&defaults)?,
+            FileFormat::Toml,
+        ));
+        let given = given(sources)?;
+        let stage = stage(sources, &given, &defaults)?;
+        builder = builder.add_source(File::from_str(
+            match stage {
+                Stage::Development => DEVELOPMENT,
+                Stage::Production => PRODUCTION,
+            },
+            FileFormat::Toml,
+        ));
+        // The merge itself does not need a file's name; the messages about it do.
+        builder = builder.add_source(File::from_str(&toml::to_string(&given)?, FileFormat::Toml));
+        let mut document: Table = builder.build()?.try_deserialize()?;
+        document.insert(
+            "environment".to_owned(),
+            Value::String(format!("{stage:?}").to_lowercase()),
+        );
+        resolve_files(&mut document, &defaults, "")?;
+        coerce(&mut document, &defaults);
+
+        let mut rest = document.clone();
+        let sections = modules
+            .iter()
+            .map(|module| {
+                let table = match rest.remove(module.name()) {
+                    Some(Value::Table(table)) => table,
+                    _ => Table::new(),
+                };
+                (
+                    module.name().to_owned(),
+                    ConfigSection::new(module.name(), table),
+                )
+            })
+            .collect();
+        let host = serde_path(rest)?;
+        let config = Self {
+            host,
+            sections,
+            document,
+        };
+        config.check()?;
+        for module in modules {
+            module.check_config(&config.sections[module.name()])?;
+        }
+        Ok(config)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let host = &self.host;
+        if let Err(error) = host.log.filter.parse::<tracing_subscriber::EnvFilter>() {
+            bail!("log.filter: {error}");
+        }
+        ensure!(
+            matches!(host.server.public_url.scheme(), "http" | "https"),
+            "server.public_url must begin with http:// or https://"
+        );
+        ensure!(
+            (1..=500).contains(&host.database.pool_size),
+            "database.pool_size: 1 to 500"
+        );
+        // The bus listens on one connection, and sequences while it delivers.
+        ensure!(
+            (3..=100).contains(&host.database.bus_pool_size),
+            "database.bus_pool_size: 3 to 100"
+        );
+        ensure!(
+            (1..=3_600).contains(&host.bus.lease_seconds),
+            "bus.lease_seconds: 1 to 3600"
+        );
+        ensure!(
+            (1..=10_000).contains(&host.bus.batch),
+            "bus.batch: 1 to 10000"
+        );
+        let external = !host.database.url.expose().is_empty();
+        if external {
+            ensure!(
+                host.database.role_secret.expose().len() >= 32,
+                "database.role_secret must have at least 32 characters when database.url is set: \
+                 `openssl rand -base64 32` makes one"
+            );
+            ensure!(
+                !host.secrets.master_key.expose().is_empty(),
+                "secrets.master_key must be set when database.url is: \
+                 `openssl rand -base64 32` makes one"
+            );
+        }
+        Ok(())
+    }
+
+    pub fn section(&self, module: &str) -> ConfigSection {
+        self.sections[module].clone()
+    }
+
+    pub fn development(&self) -> bool {
+        self.host.environment == Stage::Development
+    }
+
+    /// The merged document as TOML, with secrets as fingerprints: two services can be compared
+    /// without showing one.
+    pub fn show(&self) -> String {
+        let mut shown = self.document.clone();
+        fingerprint(&mut shown);
+        toml::to_string_pretty(&shown).expect("a document of plain values")
+    }
+}
+
+/// The host's and the modules' defaults, with their comments, in one document.
+pub fn default_document(modules: &[&dyn Module]) -> String {
+    let mut text = DEFAULTS.trim_end().to_owned();
+    for module in modules {
+        text.push_str(&format!(
+            "\n\n[{}]\n{}",
+            module.name(),
+            module.default_config().trim_end()
+        ));
+    }
+    text.push('\n');
+    text
+}
+
+fn defaults(modules: &[&dyn Module]) -> anyhow::Result<Table> {
+    let mut defaults: Table = DEFAULTS.parse().context("config/default.toml")?;
+    for module in modules {
+        let name = module.name();
+        let section: Table = module
+            .default_config()
+            .parse()
+            .with_context(|| format!("defaults of {name}"))?;
+        let before = defaults.insert(name.to_owned(), Value::Table(section));
+        ensure!(before.is_none(), "{name} is also a section of the host");
+    }
+    Ok(defaults)
+}
+
+/// What the user gave: file, variables, flags.
+fn given(sources: &Sources) -> anyhow::Result<Table> {
+    let mut builder = config::Config::builder();
+    if let Some(path) = &sources.file {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("--config {}", path.display()))?;
+        // Parsed here first: this error names the line.
+        let _: Table = text
+            .parse()
+            .with_context(|| format!("--config {}", path.display()))?;
+        builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
+    }
+    let variables: Environment = Environment::with_prefix("BANYAN")
+        .prefix_separator("__")
+        .separator("__")
+        .source(Some(sources.variables.clone().into_iter().collect()));
+    builder = builder.add_source(variables);
+    let mut given: Table = builder.build()?.try_deserialize()?;
+    for (key, value) in &sources.flags {
+        let (section, name) = key.split_once('.').expect("flags set keys of sections");
+        let section = given
+            .entry(section)
+            .or_insert_with(|| Value::Table(Table::new()))
+            .as_table_mut()
+            .with_context(|| format!("{section} is not a section"))?;
+        section.insert(name.to_owned(), value.clone());
+    }
+    Ok(given)
+}
+
+fn stage(sources: &Sources, given: &Table, defaults: &Table) -> anyhow::Result<Stage> {
+    let name = sources
+        .environment
+        .as_deref()
+        .or_else(|| given.get("environment")?.as_str())
+        .or_else(|| defaults.get("environment")?.as_str())
+        .unwrap_or_default();
+    match name {
+        "production" => Ok(Stage::Production),
+        "development" => Ok(Stage::Development),
+        other => bail!("environment must be \"production\" or \"development\", not {other:?}"),
+    }
+}
+
+/// `password_file = "/run/secrets/x"` sets `password`, wherever the defaults know a `password`.
+fn resolve_files(table: &mut Table, defaults: &Table, path: &str) -> anyhow::Result<()> {
+    for (name, default) in defaults {
+        if let (Value::Table(defaults), Some(Value::Table(table))) = (default, table.get_mut(name))
+        {
+            resolve_files(table, defaults, &format!("{path}{name}."))?;
+            continue;
+        }
+        let file_key = format!("{name}_file");
+        if !default.is_str() || defaults.contains_key(&file_key) {
+            continue;
+        }
+        let Some(file) = table.remove(&file_key) else {
+            continue;
+        };
+        let file = file.as_str().unwrap_or_default().to_owned();
+        ensure!(
+            table
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .is_empty(),
+            "{path}{name} and {path}{file_key} are both set: keep one"
+        );
+        let secret = std::fs::read_to_string(Path::new(&file))
+            .with_context(|| format!("{path}{file_key} = {file:?}"))?;
+        table.insert(
+            name.clone(),
+            Value::String(secret.trim_end_matches(['\r', '\n']).to_owned()),
+        );
+    }
+    Ok(())
+}
+
+/// Variables are texts: each becomes what its key's default is.
+fn coerce(table: &mut Table, defaults: &Table) {
+    for (name, value) in table.iter_mut() {
+        let Some(default) = defaults.get(name) else {
+            continue;
+        };
+        match (default, &mut *value) {
+            (Value::Table(defaults), Value::Table(table)) => coerce(table, defaults),
+            (Value::String(_), Value::Integer(n)) => *value = Value::String(n.to_string()),
+            (Value::String(_), _) => {}
+            (Value::Array(_), Value::String(text)) => {
+                let items = text.split(',').map(str::trim).filter(|t| !t.is_empty());
+                *value = Value::Array(items.map(|t| Value::String(t.to_owned())).collect());
+            }
+            (default, Value::String(text)) => {
+                let parsed: Option<Value> = format!("v = {text}")
+                    .parse::<Table>()
+                    .ok()
+                    .and_then(|mut t| t.remove("v"));
+                if let Some(parsed) = parsed
+                    && parsed.same_type(default)
+                {
+                    *value = parsed;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Reads the host's sections; an error names the section that holds the key.
+fn serde_path(mut table: Table) -> anyhow::Result<HostConfig> {
+    fn section<T: serde::de::DeserializeOwned>(table: &mut Table, name: &str) -> anyhow::Result<T> {
+        let value = table
+            .remove(name)
+            .unwrap_or_else(|| Value::Table(Table::new()));
+        T::deserialize(value).map_err(|error| anyhow::anyhow!("[{name}] {}", error.message()))
+    }
+    let host = HostConfig {
+        environment: section(&mut table, "environment")?,
+        server: section(&mut table, "server")?,
+        database: section(&mut table, "database")?,
+        secrets: section(&mut table, "secrets")?,
+        bus: section(&mut table, "bus")?,
+        log: section(&mut table, "log")?,
+        gateway: section(&mut table, "gateway")?,
+    };
+    if let Some(unknown) = table.keys().next() {
+        bail!("unknown key {unknown:?}: it is neither a section of the host nor a module");
+    }
+    Ok(host)
+}
+
+fn is_secret(name: &str) -> bool {
+    ["password", "secret", "key", "token", "url"]
+        .iter()
+        .any(|word| name == *word || name.ends_with(&format!("_{word}")))
+        && name != "public_url"
+}
+
+/// Too short to confirm a guess at a weak secret, long enough to see that two differ.
+const FINGERPRINT_BYTES: usize = 4;
+
+fn fingerprint(table: &mut Table) {
+    for (name, value) in table.iter_mut() {
+        match value {
+            Value::Table(table) => fingerprint(table),
+            Value::String(text) if is_secret(name) && !text.is_empty() => {
+                let digest = digest::digest(&digest::SHA256, text.as_bytes());
+                let shown = kernel::context::hex(&digest.as_ref()[..FINGERPRINT_BYTES]);
+                *text = format!("fingerprint:{shown}");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(variables: &[(&str, &str)]) -> anyhow::Result<Config> {
+        let variables = variables
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        Config::load(
+            &[],
+            &Sources {
+                variables,
+                ..Sources::default()
+            },
+        )
+    }
+
+    #[test]
+    fn variables_win_over_defaults_and_take_their_type() {
+        let config = load(&[
+            ("BANYAN__SERVER__LISTEN", "127.0.0.1:9999"),
+            ("BANYAN__SERVER__MAX_BODY_BYTES", "10"),
+            ("BANYAN__SERVER__TRUSTED_PROXIES", "10.0.0.0/8, ::1/128"),
+        ])
+        .unwrap();
+        assert_eq!(config.host.server.listen.port(), 9999);
+        assert_eq!(config.host.server.max_body_bytes, 10);
+        assert!(config.host.server.trusted_proxies[0].contains("10.1.2.3".parse().unwrap()));
+        assert!(!config.host.server.trusted_proxies[0].contains("11.1.2.3".parse().unwrap()));
+        assert!(config.host.server.trusted_proxies[1].contains("::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_by_name() {
+        for (key, named) in [
+            ("BANYAN__SERVER__LISTN", "listn"),
+            ("BANYAN__SERVR__LISTEN", "servr"),
+            ("BANYAN__SERVER__MAX_BODY_BYTES", "max_body_bytes"),
+        ] {
+            let error = load(&[(key, "x")]).unwrap_err().to_string();
+            assert!(
+                error.contains(named) || error.contains("[server]"),
+                "{key}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_are_shown_as_fingerprints() {
+        let secret = "0123456789012345678901234567890123456789";
+        let config = load(&[
+            ("BANYAN__DATABASE__ROLE_SECRET", secret),
+            ("BANYAN__SECRETS__MASTER_KEY", secret),
+            ("BANYAN__DATABASE__URL", "postgres://me:hunter2@db/banyan"),
+        ])
+        .unwrap();
+        let shown = config.show();
+        assert!(
+            !shown.contains(secret) && !shown.contains("hunter2"),
+            "{shown}"
+        );
+        assert!(shown.contains("fingerprint:"));
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_database_of_ones_own_needs_its_secrets() {
+        let error = load(&[("BANYAN__DATABASE__URL", "postgres://db/banyan")]).unwrap_err();
+        assert!(error.to_string().contains("role_secret"));
+    }
+}

@@ -1,0 +1,226 @@
+//! `banyan events`: looking after the bus from the command line.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use bus::{Schema, parked::Lane, replay};
+use clap::Subcommand;
+use tokio_util::sync::CancellationToken;
+
+use crate::{app::App, modules, modules::MODULES};
+
+#[derive(Debug, Subcommand)]
+pub enum EventsVerb {
+    /// Lists the events that modules publish.
+    Catalogue,
+    /// How old the oldest waiting event is, per stage.
+    Lag,
+    /// Lists what could not be handled.
+    Parked {
+        #[arg(long)]
+        module: Option<String>,
+    },
+    /// Tries a parked subject again, from its first event.
+    Retry(LaneArguments),
+    /// Passes over the first event of a parked subject; those behind it are tried.
+    Skip(LaneArguments),
+    /// Empties a module's read models and feeds it the log again.
+    Replay {
+        #[arg(long)]
+        module: String,
+    },
+    /// Has a module publish the present state of everything it owns.
+    Restate {
+        #[arg(long)]
+        module: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct LaneArguments {
+    #[arg(long)]
+    module: String,
+    #[arg(long)]
+    subscription: String,
+    #[arg(long)]
+    topic: String,
+    /// The subject, or the event's id when it has no order.
+    #[arg(long)]
+    subject: String,
+}
+
+pub async fn run(app: &Arc<App>, verb: EventsVerb) -> anyhow::Result<()> {
+    match verb {
+        EventsVerb::Catalogue => {
+            for event in MODULES.iter().flat_map(|module| module.events()) {
+                println!("{}\n    {}", event.name, event.summary);
+            }
+            Ok(())
+        }
+        EventsVerb::Lag => lag(app).await,
+        EventsVerb::Parked { module } => parked(app, module.as_deref()).await,
+        EventsVerb::Retry(lane) => {
+            let (schema, db, key) = lane.open(app)?;
+            let mut conn = db.pool().acquire().await?;
+            if !bus::parked::retry(&mut conn, &schema, &lane.subscription, &key).await? {
+                bail!("nothing is parked under that name: see `banyan events parked`");
+            }
+            println!("it will be tried again at once by the running process, or at the next start");
+            Ok(())
+        }
+        EventsVerb::Skip(lane) => {
+            let (schema, db, key) = lane.open(app)?;
+            let mut tx = db.begin().await?;
+            let skipped = bus::parked::skip(&mut tx, &schema, &lane.subscription, &key).await?;
+            tx.commit().await?;
+            let event =
+                skipped.context("nothing is parked under that name: see `banyan events parked`")?;
+            println!("skipped {} ({})", event.id, event.event_type);
+            Ok(())
+        }
+        EventsVerb::Replay { module } => replay(app, &module).await,
+        EventsVerb::Restate { module } => restate(app, &module).await,
+    }
+}
+
+impl LaneArguments {
+    fn open(&self, app: &App) -> anyhow::Result<(Schema, kernel::Db, Lane)> {
+        let module = named(&self.module)?;
+        let lane = Lane {
+            topic: self.topic.clone(),
+            lane: self.subject.clone(),
+        };
+        Ok((Schema::new(module.name())?, app.context(module).db, lane))
+    }
+}
+
+fn named(name: &str) -> anyhow::Result<&'static dyn kernel::Module> {
+    modules::named(name).with_context(|| format!("there is no module {name:?}"))
+}
+
+async fn lag(app: &App) -> anyhow::Result<()> {
+    for slot in app.slots() {
+        app.host(slot).await?;
+    }
+    println!(
+        "{:<14} {:<28} {:>12} {:>8}",
+        "module", "stage", "oldest", "parked"
+    );
+    for lag in app.bus.lag().await? {
+        let oldest = match lag.oldest_seconds {
+            Some(seconds) => format!("{seconds:.1} s"),
+            None => "-".to_owned(),
+        };
+        println!(
+            "{:<14} {:<28} {oldest:>12} {:>8}",
+            lag.module, lag.stage, lag.parked
+        );
+    }
+    Ok(())
+}
+
+async fn parked(app: &App, only: Option<&str>) -> anyhow::Result<()> {
+    let mut any = false;
+    for module in MODULES
+        .iter()
+        .filter(|m| only.is_none_or(|only| only == m.name()))
+    {
+        app.migrate(*module).await?;
+        let db = app.context(*module).db;
+        for lane in bus::parked::list(db.pool(), &Schema::new(module.name())?, 1_000).await? {
+            any = true;
+            println!(
+                "{} --module {} --subscription {} --topic {} --subject {}\n    {} since {}, \
+                 {} tries, {} waiting behind it: {}",
+                lane.event_type,
+                module.name(),
+                lane.subscription,
+                lane.topic,
+                lane.lane,
+                lane.status,
+                lane.parked_at,
+                lane.attempts,
+                lane.waiting,
+                lane.error.as_deref().unwrap_or("-"),
+            );
+        }
+    }
+    if !any {
+        println!("nothing is parked");
+    }
+    Ok(())
+}
+
+/// The replay itself is done by whoever holds the subscriptions' leases: a running process, or this
+/// one.
+async fn replay(app: &Arc<App>, module: &str) -> anyhow::Result<()> {
+    let module = named(module)?;
+    let mut own = None;
+    for slot in app.slots() {
+        let hosted = app.host(slot).await?;
+        if slot.name() == module.name() {
+            own = Some(hosted);
+        }
+    }
+    let hosted = own.expect("every module has a slot");
+    let schema = Schema::new(module.name())?;
+    let subscriptions: Vec<_> = hosted
+        .attached
+        .subscribers()
+        .iter()
+        .map(|s| s.subscription())
+        .collect();
+    let mut tx = hosted.db.begin().await?;
+    let replayed = replay::begin(&mut tx, &schema, &subscriptions).await?;
+    tx.commit().await?;
+    if replayed.is_empty() {
+        println!("{} has no read models to rebuild", module.name());
+        return Ok(());
+    }
+    let stop = CancellationToken::new();
+    let running = {
+        let (bus, attached, stop) = (
+            Arc::clone(&app.bus),
+            Arc::clone(&hosted.attached),
+            stop.clone(),
+        );
+        tokio::spawn(async move { bus.run(attached, stop).await })
+    };
+    let mut conn = hosted.db.pool().acquire().await?;
+    loop {
+        let remaining = replay::remaining(&mut conn, &schema).await?;
+        eprintln!("{remaining} positions to go");
+        if remaining == 0 && replay::is_over(&mut conn, &schema).await? {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    stop.cancel();
+    running.await??;
+    println!("replayed {}", replayed.join(", "));
+    Ok(())
+}
+
+async fn restate(app: &Arc<App>, module: &str) -> anyhow::Result<()> {
+    let module = named(module)?;
+    let slot = app.slot(module.name()).expect("every module has a slot");
+    let hosted = app.host(slot).await?;
+    let Some(restate) = hosted.restate else {
+        println!("{} owns nothing that others need told again", module.name());
+        return Ok(());
+    };
+    let (mut cursor, mut pages) = (None, 0);
+    loop {
+        cursor = restate.restate(cursor).await?;
+        pages += 1;
+        eprintln!("{pages} pages published");
+        if cursor.is_none() {
+            break;
+        }
+    }
+    println!(
+        "{} published the present state of everything it owns",
+        module.name()
+    );
+    Ok(())
+}

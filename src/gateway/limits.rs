@@ -1,0 +1,103 @@
+//! Rates per client: an IPv4 address, or the /64 network of an IPv6 address, of which one client
+//! usually has all.
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroU32,
+    sync::Arc,
+};
+
+use axum::{
+    extract::{Request, State},
+    http::{Method, StatusCode},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
+use kernel::{Problem, principal::ClientAddress};
+
+use crate::config::Gateway;
+
+type Limiter = DefaultKeyedRateLimiter<IpAddr>;
+
+/// Idle clients are forgotten whenever so many are known.
+const SWEEP_AT: usize = 10_000;
+
+pub struct Limits {
+    auth: Option<Limiter>,
+    other: Option<Limiter>,
+}
+
+impl Limits {
+    pub fn new(config: &Gateway) -> Self {
+        let limiter = |per_minute| {
+            let per_minute = NonZeroU32::new(per_minute)?;
+            Some(RateLimiter::keyed(Quota::per_minute(per_minute)))
+        };
+        Self {
+            auth: limiter(config.auth_requests_per_minute),
+            other: limiter(config.requests_per_minute),
+        }
+    }
+
+    /// Sign-in and sign-up: where passwords and codes are guessed, and hashes cost.
+    fn class(&self, request: &Request) -> Option<&Limiter> {
+        let path = request.uri().path();
+        let guessable = path.starts_with("/api/v1/auth/") || path == "/setup";
+        if guessable && request.method() == Method::POST {
+            self.auth.as_ref()
+        } else if path.starts_with("/health/") {
+            None
+        } else {
+            self.other.as_ref()
+        }
+    }
+}
+
+pub async fn limit(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
+    let address = request
+        .extensions()
+        .get::<ClientAddress>()
+        .and_then(|client| client.0);
+    let (Some(limiter), Some(address)) = (limits.class(&request), address) else {
+        return next.run(request).await;
+    };
+    if limiter.len() > SWEEP_AT {
+        limiter.retain_recent();
+    }
+    match limiter.check_key(&network(address)) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => {
+            let wait = refused.wait_time_from(governor::clock::DefaultClock::default().now());
+            let seconds = u32::try_from(wait.as_secs()).unwrap_or(60) + 1;
+            Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-requests",
+                "Too many requests",
+            )
+            .detail("Your network has sent more than its share; wait a little.")
+            .retry_after(seconds)
+            .into_response()
+        }
+    }
+}
+
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_network_is_one_client() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+    }
+}

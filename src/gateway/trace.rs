@@ -1,0 +1,163 @@
+//! What every request carries and leaves behind: an id, a place in a trace, one line in the log.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+};
+
+use axum::{
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures::FutureExt;
+use kernel::{Problem, RequestContext, event::Client, principal::ClientAddress};
+use tracing::Instrument;
+
+use crate::{config::Network, gateway::Gateway};
+
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED_FOR: &str = "x-forwarded-for";
+/// Only the edge says these things to modules; from outside they are dropped.
+const NOT_FROM_OUTSIDE: &[&str] = &[
+    "forwarded",
+    FORWARDED_FOR,
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+];
+
+pub async fn trace(
+    State(gateway): State<Arc<Gateway>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let world = &gateway.app.world;
+    let peer = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|info| info.0.ip());
+    let proxies = &gateway.app.config.host.server.trusted_proxies;
+    let address = peer.map(|peer| client_address(peer, request.headers(), proxies));
+    for name in NOT_FROM_OUTSIDE {
+        request.headers_mut().remove(*name);
+    }
+    request.extensions_mut().insert(ClientAddress(address));
+
+    let request_id = request_id(request.headers()).unwrap_or_else(|| {
+        HeaderValue::from_str(&world.uuid().to_string()).expect("a UUID is a valid header")
+    });
+    request.headers_mut().insert(REQUEST_ID, request_id.clone());
+    let traceparent = text(request.headers(), "traceparent");
+    let mut context = RequestContext::continued(world, traceparent);
+    context.client = Some(Client {
+        address,
+        user_agent: text(request.headers(), header::USER_AGENT.as_str()).map(shortened),
+    });
+
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let started = std::time::Instant::now();
+    let span = tracing::info_span!("request", trace.id = context.trace_id);
+    let serve = async move {
+        // A panic ends this request alone.
+        let result = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        let mut response = result.unwrap_or_else(|panic| {
+            let what = panic
+                .downcast_ref::<&str>()
+                .map(|s| (*s).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
+            Problem::internal(anyhow::anyhow!("the handler panicked: {what}")).into_response()
+        });
+        response.headers_mut().insert(REQUEST_ID, request_id);
+        // Health is asked for every few seconds; its lines would drown the others.
+        if !path.starts_with("/health/") {
+            tracing::info!(
+                http.method = %method,
+                http.path = path,
+                http.status = response.status().as_u16(),
+                duration_ms = started.elapsed().as_secs_f64() * 1_000.0,
+                "request answered"
+            );
+        }
+        response
+    };
+    context.scope(serve.instrument(span)).await
+}
+
+/// The nearest address in front of our own proxies. Whatever a client wrote further left into the
+/// header is hearsay.
+fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> IpAddr {
+    let trusted = |address: IpAddr| proxies.iter().any(|network| network.contains(address));
+    let mut address = peer.to_canonical();
+    if proxies.is_empty() {
+        return address;
+    }
+    let hops = headers
+        .get_all(FORWARDED_FOR)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let hops: Vec<&str> = hops.flat_map(|value| value.split(',')).collect();
+    for hop in hops.into_iter().rev() {
+        if !trusted(address) {
+            break;
+        }
+        match hop.trim().parse::<IpAddr>() {
+            Ok(hop) => address = hop.to_canonical(),
+            Err(_) => break,
+        }
+    }
+    address
+}
+
+/// A caller's own id, if it is one that can be searched for and does no harm in a log.
+fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let value = headers.get(REQUEST_ID)?;
+    let bytes = value.as_bytes();
+    let plain = bytes
+        .iter()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b));
+    (plain && (8..=64).contains(&bytes.len())).then(|| value.clone())
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn shortened(text: &str) -> String {
+    text[..text.floor_char_boundary(256)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(peer: &str, forwarded: &str, proxies: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert(FORWARDED_FOR, forwarded.parse().unwrap());
+        let proxies: Vec<Network> = proxies
+            .iter()
+            .map(|p| serde_json::from_value(serde_json::json!(p)).unwrap())
+            .collect();
+        client_address(peer.parse().unwrap(), &headers, &proxies).to_string()
+    }
+
+    #[test]
+    fn only_our_own_proxies_are_believed() {
+        assert_eq!(address("1.2.3.4", "9.9.9.9", &[]), "1.2.3.4");
+        assert_eq!(address("1.2.3.4", "9.9.9.9", &["10.0.0.0/8"]), "1.2.3.4");
+        assert_eq!(address("10.0.0.1", "9.9.9.9", &["10.0.0.0/8"]), "9.9.9.9");
+        assert_eq!(
+            address("10.0.0.1", "6.6.6.6, 9.9.9.9, 10.0.0.2", &["10.0.0.0/8"]),
+            "9.9.9.9"
+        );
+        assert_eq!(address("10.0.0.1", "nonsense", &["10.0.0.0/8"]), "10.0.0.1");
+        assert_eq!(
+            address("::ffff:10.0.0.1", "9.9.9.9", &["10.0.0.0/8"]),
+            "9.9.9.9"
+        );
+    }
+}

@@ -1,0 +1,56 @@
+//! How this process learns which tokens are good: keys and endings of sessions, as identity
+//! publishes them, reach its verifier as a broadcast.
+
+use std::{sync::Arc, time::Duration};
+
+use contracts::identity::{self, SessionEnded, SigningKeyPublished, SigningKeyRetired};
+use kernel::{Broadcast, Db, Envelope, Event, Verifier};
+
+use crate::app::App;
+
+/// No access token lives longer: what ended before then has no token left to be met.
+const LOOKBACK: Duration = Duration::from_secs(3_600);
+
+/// Follows identity's events, if `module` is the one that publishes them.
+pub async fn follow(app: &App, module: &str, db: &Db) -> anyhow::Result<()> {
+    if module != identity::PUBLISHER {
+        return Ok(());
+    }
+    let verifier = Arc::clone(&app.verifier);
+    let broadcast = Broadcast {
+        name: "token_verification",
+        publisher: identity::PUBLISHER.to_owned(),
+        types: &[
+            SigningKeyPublished::TYPE,
+            SigningKeyRetired::TYPE,
+            SessionEnded::TYPE,
+        ],
+        lookback: LOOKBACK,
+        handler: Arc::new(move |event| {
+            if let Err(error) = apply(&verifier, event) {
+                tracing::error!(event.id = %event.id, %error, "broadcast cannot be applied");
+            }
+        }),
+    };
+    kernel::EventBus::broadcast(&*app.bus, db, broadcast).await
+}
+
+fn apply(verifier: &Verifier, event: &Envelope) -> anyhow::Result<()> {
+    let data = event.data.get();
+    match &*event.event_type {
+        SigningKeyPublished::TYPE => {
+            let published: SigningKeyPublished = serde_json::from_str(data)?;
+            verifier.add_key(&serde_json::from_value(published.jwk)?)?;
+        }
+        SigningKeyRetired::TYPE => {
+            let retired: SigningKeyRetired = serde_json::from_str(data)?;
+            verifier.remove_key(&retired.kid);
+        }
+        SessionEnded::TYPE => {
+            let ended: SessionEnded = serde_json::from_str(data)?;
+            verifier.deny_session(ended.session_id, ended.tokens_expire_at.unix_timestamp());
+        }
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! The host: it knows every module and holds no business rule.
+//!
+//! [`cli`] reads the command line, [`config`] the configuration; [`app`] puts together what modules
+//! share and starts each; [`supervisor`] and [`work`] keep them running; [`gateway`] is the one
+//! front door. The list of modules is in [`modules`], and nowhere else.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod events;
+pub mod gateway;
+pub mod keys;
+pub mod modules;
+pub mod places;
+pub mod secrets;
+pub mod serve;
+pub mod supervisor;
+pub mod telemetry;
+pub mod work;

@@ -1,0 +1,126 @@
+//! `banyan serve`: all modules, the edge in front of them, and an orderly end.
+
+use std::{io::Write, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use kernel::{World, telemetry::LogBuffer};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::App,
+    config::Config,
+    gateway::{Gateway, server},
+    supervisor, telemetry,
+    work::Roles,
+};
+
+/// Serves until SIGTERM or Ctrl-C.
+pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
+    let logs = Arc::new(LogBuffer::new(config.host.log.buffer_records));
+    telemetry::start(&config.host.log, &logs)?;
+    let listen = config.host.server.listen;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("server.listen: cannot listen on {listen}"))?;
+    let stop = stop_signal()?;
+
+    let app = Arc::new(App::open(config, World::system(), logs).await?);
+    let gateway = Gateway::new(Arc::clone(&app), roles);
+    let background = CancellationToken::new();
+    let (notices, notices_in) = mpsc::unbounded_channel();
+    let mut modules = JoinSet::new();
+    for slot in app.slots() {
+        modules.spawn(supervisor::supervise(
+            Arc::clone(&app),
+            Arc::clone(slot),
+            roles,
+            background.clone(),
+            notices.clone(),
+        ));
+    }
+    {
+        let (app, background) = (Arc::clone(&app), background.clone());
+        modules.spawn(async move { app.bus.run_broadcasts(background).await });
+    }
+    let url = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(greet(Arc::clone(&app), url, notices_in));
+
+    let refuse = CancellationToken::new();
+    let server_config = app.config.host.server.clone();
+    let serving = {
+        let (router, config, refuse) = (gateway.router(), server_config.clone(), refuse.clone());
+        tokio::spawn(async move { server::serve(listener, router, &config, refuse).await })
+    };
+
+    stop.cancelled().await;
+    tracing::info!("stopping: requests in flight are answered first");
+    gateway.drain();
+    tokio::time::sleep(Duration::from_secs(server_config.drain_seconds)).await;
+    // Streams have no end of their own; clients come back to another instance.
+    app.streams.cancel();
+    refuse.cancel();
+    serving.await.context("the server")?;
+    background.cancel();
+    while modules.join_next().await.is_some() {}
+    drop(gateway);
+    match Arc::try_unwrap(app) {
+        Ok(app) => app.places.close().await?,
+        // A connection that would not end holds it; the embedded server stops with the process.
+        Err(_) => tracing::debug!("the application is still in use at the end"),
+    }
+    Ok(())
+}
+
+/// Tells the person at the terminal where everything is, once it is there.
+async fn greet(app: Arc<App>, url: String, mut notices: mpsc::UnboundedReceiver<String>) {
+    app.verifier.ready().await;
+    let mut said = Vec::new();
+    // Modules say what they have to say while they start.
+    while app.slots().iter().any(|slot| slot.router().is_none()) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if app.streams.is_cancelled() {
+            return;
+        }
+    }
+    while let Ok(notice) = notices.try_recv() {
+        said.push(notice);
+    }
+    let mut lines = vec![
+        format!("Banyan is ready at {url}"),
+        format!("  API            {url}/api/openapi.json"),
+        format!("  health         {url}/health/ready"),
+    ];
+    if app.config.development() {
+        lines.push(format!("  mailbox        {url}/dev/mailbox"));
+    }
+    lines.extend(app.places.notice().map(|notice| format!("  {notice}")));
+    lines.extend(said.into_iter().map(|notice| format!("  {notice}")));
+    let _ = writeln!(std::io::stdout(), "\n{}\n", lines.join("\n"));
+    drop(app);
+    while let Some(notice) = notices.recv().await {
+        let _ = writeln!(std::io::stdout(), "  {notice}");
+    }
+}
+
+/// Cancelled by the first SIGTERM or SIGINT; the second one ends the process at once.
+fn stop_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let token = CancellationToken::new();
+    let stop = token.clone();
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        next().await;
+        stop.cancel();
+        next().await;
+        std::process::exit(130);
+    });
+    Ok(token)
+}
