@@ -1,0 +1,138 @@
+//! The front door: what holds for every request.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::TestApp;
+
+#[tokio::test]
+async fn every_error_is_a_problem_document() {
+    let app = TestApp::start().await;
+    let raw = async |method: Method, path: &str, body: &str, content_type: &str| {
+        let response = app
+            .http
+            .request(method, format!("{}{path}", app.url))
+            .header("content-type", content_type)
+            .body(body.to_owned())
+            .send()
+            .await
+            .unwrap();
+        let status = response.status().as_u16();
+        let kind = response.headers().get("content-type").cloned();
+        assert_eq!(
+            kind.as_ref().and_then(|k| k.to_str().ok()),
+            Some("application/problem+json"),
+            "{path} answered {status}"
+        );
+        assert!(response.headers().contains_key("x-request-id"));
+        status
+    };
+    let login = "/api/v1/auth/login";
+    let json = "application/json";
+    assert_eq!(raw(Method::GET, "/nowhere", "", json).await, 404);
+    assert_eq!(
+        raw(Method::GET, "/api/v1/auth/nowhere", "", json).await,
+        404
+    );
+    assert_eq!(raw(Method::GET, "/api/v1/authority", "", json).await, 404);
+    assert_eq!(raw(Method::DELETE, login, "", json).await, 405);
+    assert_eq!(raw(Method::DELETE, "/health/live", "", json).await, 405);
+    assert_eq!(raw(Method::POST, login, "{}", "text/plain").await, 415);
+    assert_eq!(raw(Method::POST, login, "{", json).await, 400);
+    assert_eq!(raw(Method::POST, login, "{}", json).await, 422);
+    assert_eq!(
+        raw(Method::POST, login, &"[".repeat(100_000), json).await,
+        422
+    );
+    assert_eq!(
+        raw(Method::POST, login, &"x".repeat(2_000_000), json).await,
+        413
+    );
+    assert_eq!(raw(Method::GET, "/api/v1/auth/me", "", json).await, 401);
+    let token = "/api/v1/notifications/not-a-uuid/read";
+    assert_eq!(raw(Method::POST, token, "", json).await, 401);
+}
+
+#[tokio::test]
+async fn health_says_how_each_module_is() {
+    let app = TestApp::start().await;
+    let live = app
+        .send(Method::GET, "/health/live", None, None, &[])
+        .await
+        .expect(200);
+    assert_eq!(live.json()["status"], "live");
+    let ready = app
+        .send(Method::GET, "/health/ready", None, None, &[])
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(ready["status"], "ready");
+    assert_eq!(ready["modules"]["identity"]["status"], "ready");
+
+    app.app.slot("profile").unwrap().down("a test took it");
+    let ready = app
+        .send(Method::GET, "/health/ready", None, None, &[])
+        .await
+        .expect(503)
+        .json();
+    assert_eq!(ready["modules"]["profile"]["status"], "down");
+    assert_eq!(ready["modules"]["identity"]["status"], "ready");
+    let down = app
+        .send(Method::GET, "/api/v1/profiles/me", None, None, &[])
+        .await;
+    assert!(down.headers.contains_key("retry-after"));
+    down.problem(503, "unavailable");
+    app.send(Method::GET, "/.well-known/jwks.json", None, None, &[])
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn too_many_sign_ins_from_one_client_are_refused() {
+    let app = TestApp::with(&[("BANYAN__GATEWAY__AUTH_REQUESTS_PER_MINUTE", "3")]).await;
+    let body = json!({ "email": "ada@example.com", "password": "wrong wrong wrong" });
+    // Whatever the client claims: nobody in front of us is trusted.
+    for n in 0..3 {
+        let forwarded = format!("10.0.0.{n}");
+        let headers = [("x-forwarded-for", &*forwarded)];
+        let login = "/api/v1/auth/login";
+        app.send(Method::POST, login, None, Some(body.clone()), &headers)
+            .await
+            .expect(401);
+    }
+    let refused = app.post("/api/v1/auth/login", body).await;
+    assert!(refused.header("retry-after").parse::<u32>().unwrap() <= 60);
+    refused.problem(429, "too-many-requests");
+    app.send(Method::GET, "/.well-known/jwks.json", None, None, &[])
+        .await
+        .expect(200);
+    app.settle().await;
+}
+
+#[tokio::test]
+async fn the_openapi_document_names_every_route() {
+    let app = TestApp::start().await;
+    let document = app
+        .send(Method::GET, "/api/openapi.json", None, None, &[])
+        .await
+        .expect(200)
+        .json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    for module in banyan::modules::MODULES {
+        for route in module.api().routes {
+            let method = route.method.as_str().to_lowercase();
+            let operation = &document["paths"][&route.path][&method];
+            assert!(
+                operation.is_object(),
+                "{method} {} is not described",
+                route.path
+            );
+            assert_eq!(operation["tags"][0], module.name());
+            assert!(
+                operation["responses"]
+                    .as_object()
+                    .is_some_and(|r| !r.is_empty())
+            );
+        }
+    }
+}

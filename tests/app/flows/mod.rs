@@ -1,0 +1,8 @@
+//! What people and programs do, from the request to its last effect.
+
+mod audit;
+mod logs;
+mod notifications;
+mod profiles;
+mod sessions;
+mod sign_up;

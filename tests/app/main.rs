@@ -1,0 +1,12 @@
+//! The application from outside: over HTTP, on a fresh database each, and as real processes.
+//!
+//! All in one binary, because each further one links everything again. A new test goes into the
+//! file of its subject under `flows/`, or beside these.
+
+mod boundaries;
+mod contracts;
+mod edge;
+mod flows;
+mod processes;
+mod routes;
+mod support;

@@ -1,0 +1,323 @@
+//! Real processes: killed, stopped, and two at once.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
+
+use crate::support::{
+    PASSWORD,
+    process::{DataDir, Process, banyan},
+    six_digits,
+};
+
+async fn post(url: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
+    static HTTP: std::sync::OnceLock<reqwest::Client> = std::sync::OnceLock::new();
+    let http = HTTP.get_or_init(reqwest::Client::new);
+    let answer = http
+        .post(format!("{url}{path}"))
+        .json(body)
+        .send()
+        .await
+        .ok()?;
+    let status = answer.status().as_u16();
+    let body = answer.json().await.unwrap_or(Value::Null);
+    Some((status, body))
+}
+
+async fn mails(url: &str) -> Vec<Value> {
+    let answer = reqwest::get(format!("{url}/dev/mailbox/messages"))
+        .await
+        .expect("an answer");
+    answer.json().await.expect("a list")
+}
+
+/// Signs in as superuser to the embedded database that a process runs.
+async fn database(data_dir: &DataDir) -> PgConnection {
+    let options = embedded::Options {
+        data_dir: data_dir.0.join("postgres"),
+        fsync: true,
+        bin_dir: None,
+    };
+    let server = embedded::Server::open(options)
+        .await
+        .expect("it runs already");
+    assert!(!server.owned(), "the process holds it");
+    let options: PgConnectOptions = server.database("banyan");
+    options.connect().await.expect("it answers")
+}
+
+async fn number(conn: &mut PgConnection, query: &'static str) -> i64 {
+    sqlx::query_scalar(query)
+        .fetch_one(conn)
+        .await
+        .expect("a number")
+}
+
+/// Waits until a number is reached; what takes longer than this is stuck.
+async fn until(conn: &mut PgConnection, query: &'static str, wanted: i64) {
+    for _ in 0..600 {
+        if number(conn, query).await == wanted {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{query} is {}, not {wanted}", number(conn, query).await);
+}
+
+/// Registers and verifies, trying again where the answer was lost.
+async fn sign_up(url: &str, email: &str) -> bool {
+    let body = json!({ "email": email, "password": PASSWORD });
+    let Some((202, registration)) = post(url, "/api/v1/auth/registrations", &body).await else {
+        return false;
+    };
+    let id = registration["id"].as_str().expect("an id");
+    for _ in 0..100 {
+        let Ok(answer) = reqwest::get(format!("{url}/dev/mailbox/messages")).await else {
+            return false;
+        };
+        let Ok(mails) = answer.json::<Vec<Value>>().await else {
+            return false;
+        };
+        let mail = mails.iter().find(|mail| {
+            mail["to"].as_str().is_some_and(|to| to.contains(email))
+                && mail["text"]
+                    .as_str()
+                    .is_some_and(|t| !t.contains("Welcome"))
+        });
+        if let Some(mail) = mail {
+            let code = six_digits(mail["text"].as_str().expect("a text"));
+            let path = format!("/api/v1/auth/registrations/{id}/verify");
+            let answer = post(url, &path, &json!({ "code": code })).await;
+            return matches!(answer, Some((201, _)));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_in_mid_flow_lose_nothing_and_repeat_nothing() {
+    let data_dir = DataDir::new();
+    for round in 0..4 {
+        let process = Process::serve(&data_dir.0).await;
+        let url: Arc<str> = process.url.as_str().into();
+        let people = (0..12).map(|n| {
+            let url = Arc::clone(&url);
+            tokio::spawn(async move {
+                sign_up(&url, &format!("person{n}.round{round}@example.com")).await
+            })
+        });
+        let people: Vec<_> = people.collect();
+        // In mid-flow: after a few of them got through, whatever the speed of the machine.
+        let mut conn = database(&data_dir).await;
+        let before = number(&mut conn, "SELECT count(*) FROM identity.users").await;
+        for _ in 0..500 {
+            if number(&mut conn, "SELECT count(*) FROM identity.users").await >= before + 4 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        process.kill().await;
+        for person in people {
+            let _ = person.await;
+        }
+    }
+    let process = Process::serve(&data_dir.0).await;
+    let mut conn = database(&data_dir).await;
+    let users = number(&mut conn, "SELECT count(*) FROM identity.users").await;
+    assert!(users >= 4, "{users} users");
+    until(&mut conn, "SELECT count(*) FROM profile.profiles", users).await;
+    let welcome = "SELECT count(*) FROM notification.deliveries \
+                   WHERE template = 'welcome' AND status = 'sent'";
+    until(&mut conn, welcome, users).await;
+    let twice = "SELECT count(*) FROM (SELECT 1 FROM notification.deliveries \
+                 WHERE template = 'welcome' GROUP BY address HAVING count(*) > 1) AS twice";
+    assert_eq!(number(&mut conn, twice).await, 0);
+    for parked in [
+        "SELECT count(*) FROM identity.parked",
+        "SELECT count(*) FROM profile.parked",
+        "SELECT count(*) FROM notification.parked",
+        "SELECT count(*) FROM logging.parked",
+    ] {
+        assert_eq!(number(&mut conn, parked).await, 0, "{parked}");
+    }
+    assert!(process.stop().await.success());
+    let verified = banyan(&data_dir.0)
+        .args(["audit", "verify"])
+        .output()
+        .await
+        .unwrap();
+    assert!(
+        verified.status.success(),
+        "{}",
+        String::from_utf8_lossy(&verified.stderr)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_on_one_database_share_the_work() {
+    let data_dir = DataDir::new();
+    // Both at once: one makes the cluster and migrates, the other waits for it.
+    let (first, second) = tokio::join!(Process::serve(&data_dir.0), Process::serve(&data_dir.0));
+    for n in 0..6 {
+        let url = if n % 2 == 0 { &first.url } else { &second.url };
+        assert!(
+            sign_up(url, &format!("person{n}@example.com")).await,
+            "person {n}"
+        );
+    }
+    let mut conn = database(&data_dir).await;
+    let welcome = "SELECT count(*) FROM notification.deliveries \
+                   WHERE template = 'welcome' AND status = 'sent'";
+    until(&mut conn, welcome, 6).await;
+    assert_eq!(mails(&first.url).await.len(), 12);
+    until(&mut conn, "SELECT count(*) FROM profile.profiles", 6).await;
+    drop(conn);
+    // The one that attached goes first: the database is the other's child.
+    let (owner, guest) = if owns(&first).await {
+        (first, second)
+    } else {
+        (second, first)
+    };
+    assert!(guest.stop().await.success());
+    assert!(sign_up(&owner.url, "late@example.com").await);
+    assert!(owner.stop().await.success());
+}
+
+/// Is the database a child of this process?
+async fn owns(process: &Process) -> bool {
+    let pid = process.child.id().expect("it runs").to_string();
+    let output = tokio::process::Command::new("pgrep")
+        .args(["--parent", &pid, "--exact", "postgres"])
+        .output()
+        .await
+        .expect("pgrep runs");
+    output.status.success()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_loses_no_request() {
+    let data_dir = DataDir::new();
+    let process = Process::serve(&data_dir.0).await;
+    let url = process.url.clone();
+    let load = tokio::spawn(async move {
+        let http = reqwest::Client::new();
+        let (mut answered, mut broken) = (0, 0);
+        loop {
+            let body = json!({ "email": "x@example.com", "password": "wrong wrong wrong" });
+            let sent = http
+                .post(format!("{url}/api/v1/auth/login"))
+                .json(&body)
+                .send()
+                .await;
+            match sent {
+                Ok(answer) if answer.status() == 401 => answered += 1,
+                Ok(answer) => panic!("{}", answer.status()),
+                // Refused before it was taken: no request was lost.
+                Err(error) if error.is_connect() => return (answered, broken),
+                Err(_) => {
+                    broken += 1;
+                    if broken > 3 {
+                        return (answered, broken);
+                    }
+                }
+            }
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(process.stop().await.success());
+    let (answered, broken) = load.await.unwrap();
+    assert!(answered > 0);
+    assert_eq!(broken, 0);
+}
+
+#[tokio::test]
+async fn commands_work_without_a_running_server() {
+    let data_dir = DataDir::new();
+    let run = async |arguments: &[&str], stdin: Option<&str>| {
+        let mut command = banyan(&data_dir.0);
+        command.args(arguments).stdin(std::process::Stdio::piped());
+        command
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        if let Some(text) = stdin {
+            use tokio::io::AsyncWriteExt;
+            child
+                .stdin
+                .take()
+                .unwrap()
+                .write_all(text.as_bytes())
+                .await
+                .unwrap();
+        }
+        drop(child.stdin.take());
+        let output = child.wait_with_output().await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            output.status.success(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    let (ok, out, err) = run(&["config", "check"], None).await;
+    assert!(ok && out.contains("good"), "{out}{err}");
+    let (ok, out, err) = run(&["migrate"], None).await;
+    assert!(ok && out.contains("identity"), "{out}{err}");
+    let create = [
+        "user",
+        "create-admin",
+        "--email",
+        "root@example.com",
+        "--password-stdin",
+    ];
+    let (ok, out, err) = run(&create, Some(PASSWORD)).await;
+    assert!(ok, "{out}{err}");
+    let process = Process::serve(&data_dir.0).await;
+    let body = json!({ "email": "root@example.com", "password": PASSWORD });
+    let (status, tokens) = post(&process.url, "/api/v1/auth/login", &body)
+        .await
+        .unwrap();
+    assert_eq!(status, 200);
+    let answer = reqwest::Client::new()
+        .get(format!("{}/api/v1/audit", process.url))
+        .bearer_auth(tokens["access_token"].as_str().unwrap())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+    // Beside the running server, on its database.
+    let (ok, out, err) = run(&["events", "parked"], None).await;
+    assert!(ok && out.contains("nothing is parked"), "{out}{err}");
+    let (ok, out, err) = run(&["audit", "verify"], None).await;
+    assert!(ok, "{out}{err}");
+    assert!(process.stop().await.success());
+
+    let (ok, _, err) = run(&["events", "replay", "--module", "nothing"], None).await;
+    assert!(!ok && err.contains("no module"), "{err}");
+    let mut command = banyan(&data_dir.0);
+    let output = command
+        .env("BANYAN__SERVER__LISTN", "x")
+        .args(["config", "check"])
+        .output()
+        .await
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && error.contains("listn"),
+        "{error}"
+    );
+    let secret = "a secret of at least thirty-two characters";
+    let mut command = banyan(&data_dir.0);
+    let output = command
+        .env("BANYAN__DATABASE__ROLE_SECRET", secret)
+        .args(["database", "prepare", "--print"])
+        .output()
+        .await
+        .unwrap();
+    let sql = String::from_utf8_lossy(&output.stdout);
+    assert!(sql.contains("banyan_identity") && !sql.contains(secret));
+    let output = command.args(["config"]).output().await.unwrap();
+    assert!(!output.status.success());
+}

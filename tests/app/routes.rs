@@ -1,0 +1,86 @@
+//! Every route: deny by default.
+
+use banyan::modules::MODULES;
+use kernel::Access;
+
+use crate::support::TestApp;
+
+/// Routes that anybody may call. A route that is public and not here fails the test, and so does
+/// one that is here and is not.
+const PUBLIC: &[&str] = &[
+    "GET /.well-known/jwks.json",
+    "GET /dev/mailbox",
+    "GET /dev/mailbox/messages",
+    "GET /dev/mailbox/messages/{id}/html",
+    "GET /setup",
+    "GET /setup/style.css",
+    "POST /api/v1/auth/login",
+    "POST /api/v1/auth/logout",
+    "POST /api/v1/auth/refresh",
+    "POST /api/v1/auth/registrations",
+    "POST /api/v1/auth/registrations/{id}/resend",
+    "POST /api/v1/auth/registrations/{id}/verify",
+    "POST /setup",
+];
+
+#[tokio::test]
+async fn every_route_asks_for_a_token_or_is_on_the_public_list() {
+    let app = TestApp::start().await;
+    let mut public = Vec::new();
+    for route in MODULES.iter().flat_map(|module| module.api().routes) {
+        if route.access == Access::Public {
+            public.push(format!("{} {}", route.method, route.path));
+            continue;
+        }
+        let path = route
+            .path
+            .replace("{id}", "00000000-0000-7000-8000-000000000000");
+        assert!(
+            !path.contains('{'),
+            "{path} has a parameter that this test does not fill"
+        );
+        let answer = app.send(route.method.clone(), &path, None, None, &[]).await;
+        answer.problem(401, "unauthorized");
+        let answer = app
+            .send(route.method, &path, Some("not.a.token"), None, &[])
+            .await;
+        answer.problem(401, "invalid-token");
+    }
+    public.sort();
+    assert_eq!(public, PUBLIC);
+}
+
+#[tokio::test]
+async fn routes_of_a_role_refuse_those_without_it() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada@example.com").await;
+    for route in MODULES.iter().flat_map(|module| module.api().routes) {
+        if matches!(route.access, Access::Role(_) | Access::Scope(_)) {
+            let answer = app
+                .send(
+                    route.method,
+                    &route.path,
+                    Some(&ada.access_token),
+                    None,
+                    &[],
+                )
+                .await;
+            answer.problem(403, "forbidden");
+        }
+    }
+}
+
+#[test]
+fn every_route_lies_under_a_prefix_of_its_module() {
+    for module in MODULES {
+        for route in module.api().routes {
+            let owned = module.prefixes().iter().any(|prefix| {
+                route
+                    .path
+                    .strip_prefix(prefix)
+                    .is_some_and(|r| r.is_empty() || r.starts_with('/'))
+            });
+            assert!(owned, "{} serves {}", module.name(), route.path);
+        }
+    }
+}

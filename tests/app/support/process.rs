@@ -1,0 +1,124 @@
+//! The real program as a process of its own, on an embedded database of its own.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use tokio::process::{Child, Command};
+
+static FOLDERS: AtomicU32 = AtomicU32::new(0);
+
+/// A data folder that is removed at the end.
+pub struct DataDir(pub PathBuf);
+
+impl DataDir {
+    pub fn new() -> Self {
+        let n = FOLDERS.fetch_add(1, Ordering::Relaxed);
+        // Where an unprivileged user may enter, for the tests may run as root.
+        let path = std::env::temp_dir().join(format!("banyan-test-{}-{n}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a folder");
+        Self(path)
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub fn banyan(data_dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
+    command
+        .env("BANYAN_ENV", "development")
+        .env("BANYAN__LOG__FILTER", "warn")
+        .env("BANYAN__IDENTITY__HASH_MEMORY_KIB", "8192")
+        .env("BANYAN__IDENTITY__HASH_PASSES", "1")
+        .env("BANYAN__BUS__LEASE_SECONDS", "2")
+        .arg("--data-dir")
+        .arg(data_dir)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// `banyan serve`, answering.
+pub struct Process {
+    pub child: Child,
+    pub url: String,
+}
+
+impl Process {
+    pub async fn serve(data_dir: &Path) -> Self {
+        // Bound and let go of: the program takes the port a moment later.
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port")
+            .port();
+        Self::serve_on(data_dir, port).await
+    }
+
+    pub async fn serve_on(data_dir: &Path, port: u16) -> Self {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(data_dir.join("serve.log"))
+            .expect("a log file");
+        let child = banyan(data_dir)
+            .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        let mut process = Self {
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+        };
+        process.ready(data_dir).await;
+        process
+    }
+
+    async fn ready(&mut self, data_dir: &Path) {
+        let http = reqwest::Client::new();
+        let url = format!("{}/health/ready", self.url);
+        let started = Instant::now();
+        loop {
+            if let Ok(answer) = http.get(&url).send().await
+                && answer.status() == 200
+            {
+                return;
+            }
+            let log = || std::fs::read_to_string(data_dir.join("serve.log")).unwrap_or_default();
+            if let Some(status) = self.child.try_wait().expect("a child of ours") {
+                panic!("the program ended with {status}: {}", log());
+            }
+            assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "not ready: {}",
+                log()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// kill -9, at once.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("killed");
+    }
+
+    /// SIGTERM, and the end that follows.
+    pub async fn stop(mut self) -> std::process::ExitStatus {
+        let pid = self.child.id().expect("it runs");
+        let status = Command::new("kill")
+            .arg(pid.to_string())
+            .status()
+            .await
+            .expect("kill runs");
+        assert!(status.success());
+        self.child.wait().await.expect("it ends")
+    }
+}
