@@ -1,0 +1,41 @@
+# A few verbs, the same by hand and in CI (.ci/run).
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint prepare bench
+
+# Builds need no database: the checked queries are described in .sqlx/.
+export SQLX_OFFLINE := true
+
+help: ## List the verbs
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: ## Start everything on http://localhost:8080, with a database and a mailbox of its own
+	@scripts/install-postgres.sh
+	BANYAN_ENV=development cargo run -- serve
+
+test: ## Run every test
+	@scripts/install-build-tools.sh
+	@scripts/install-postgres.sh
+	@scripts/install-test-tools.sh
+	cargo test --workspace
+
+# typos is no part of it: on a fresh machine its build takes as long (2.5 minutes of CPU) as cargo-deny's.
+lint: ## Check format, lints, dependencies and the descriptions of queries
+	@scripts/install-build-tools.sh
+	@scripts/install-postgres.sh
+	@scripts/install-lint-tools.sh
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo deny --all-features check licenses bans sources
+	cargo machete
+	cargo xtask prepare --check
+
+prepare: ## Describe the checked queries anew, after a change of migrations or queries
+	@scripts/install-postgres.sh
+	cargo xtask prepare
+
+bench: ## Measure speed and memory against the limits of what Banyan stands on
+	@scripts/install-build-tools.sh
+	@scripts/install-postgres.sh
+	cargo build --release --package banyan --package bench
+	target/release/bench
