@@ -15,6 +15,9 @@ use crate::app::Hosted;
 /// How long a worker pauses after failures, at most.
 const FAILURE_PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// Batches that a worker may still do after the signal to stop.
+const LAST_ROUNDS: u32 = 20;
+
 /// Which work a process does besides answering requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Roles {
@@ -84,12 +87,14 @@ pub async fn run(
 
 async fn run_worker(worker: Worker, world: World, stop: CancellationToken) -> anyhow::Result<()> {
     let mut failures: u32 = 0;
+    let mut last_rounds = 0;
     loop {
         let last_round = stop.is_cancelled();
+        last_rounds += u32::from(last_round);
         let span = tracing::info_span!("worker", worker.name = worker.name);
         let round = worker.run.run().instrument(span);
         let pause = match RequestContext::root(&world).scope(round).await {
-            Ok(true) if !last_round => continue,
+            Ok(true) if last_rounds < LAST_ROUNDS => continue,
             Ok(_) => {
                 failures = 0;
                 worker.poll
@@ -104,7 +109,7 @@ async fn run_worker(worker: Worker, world: World, stop: CancellationToken) -> an
                     .min(FAILURE_PAUSE_MAX)
             }
         };
-        // One round after the signal: what waits in memory is stored before the process ends.
+        // What waits in memory is stored before the process ends.
         if last_round {
             return Ok(());
         }

@@ -26,12 +26,13 @@ CREATE TABLE logging.records (
     fields      json        NOT NULL
 ) PARTITION BY RANGE (time);
 
--- Summaries of ranges of pages, and no B-tree. Records arrive in the order of their time, so a search
--- goes back from the newest in ranges of time and stops when its page is full; what is rare is found
--- because ranges without it are passed over. B-trees on (service, time) and trace_id would answer in
--- 1 ms what these answer in 1 to 100 ms (5 million records a day), but cost three times as much as
--- storing the record, random writes all over the index among them; these cost half of it, and a
--- hundredth of the space. An index on the text costs more still. Every search has a range of time.
+-- Summaries of ranges of pages, and no B-tree. Records arrive in the order of their time, so a
+-- search goes back from the newest in ranges of time and stops when its page is full; what is rare
+-- is found because ranges without it are passed over. B-trees on (service, time) and trace_id would
+-- answer in 1 ms what these answer in 1 to 100 ms (5 million records a day), but cost three times
+-- as much as storing the record, random writes all over the index among them; these cost half of
+-- it, and a thirtieth of the space. An index on the text costs more still. Every search has a range
+-- of time.
 --
 -- Ranges that are new are summarised by autovacuum (autosummarize) and by manage_partitions; until
 -- then every search reads them.
@@ -57,7 +58,8 @@ REVOKE UPDATE, DELETE ON logging.records FROM banyan_logging;
 CREATE FUNCTION logging.ensure_partitions(
     oldest timestamptz, keep_days integer, OUT now timestamptz, OUT opens timestamptz
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
     today     date;
     day       date;
@@ -119,7 +121,8 @@ $$;
 -- at a time: the lock on the parent stops everybody, so it must be brief, and waiting for it as
 -- well. The caller tries again.
 CREATE FUNCTION logging.drop_oldest_partition(keep_days integer) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '250ms' AS $$
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '250ms' AS $$
 DECLARE
     today     date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
     partition name;
@@ -144,7 +147,8 @@ $$;
 -- Summarises what was stored today and yesterday and is not summarised yet: autovacuum is asked to,
 -- but its queue is short, and a storm of records overruns it.
 CREATE FUNCTION logging.summarize_partitions() RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
 DECLARE
     today     date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
     summaries regclass;

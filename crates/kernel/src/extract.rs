@@ -66,6 +66,8 @@ fn is_json(content_type: &str) -> bool {
             && essence[essence.len() - 5..].eq_ignore_ascii_case("+json"))
 }
 
+const NUL: &str = "Text must not hold the character U+0000.";
+
 /// Does the JSON hold an escaped NUL? PostgreSQL's text and jsonb cannot store one.
 fn has_nul(bytes: &[u8]) -> bool {
     let mut escaped = false;
@@ -133,6 +135,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            return Err(Problem::malformed(NUL));
+        }
         axum::extract::Query::from_request_parts(parts, state)
             .await
             .map(|axum::extract::Query(value)| Self(value))

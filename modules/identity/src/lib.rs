@@ -8,8 +8,8 @@
 //!   `LoginFailed`, `SigningKeyPublished`, `SigningKeyRetired` and, on request, `UserRestated`.
 //! - **Listens** to nobody.
 //! - **Serves** under `/api/v1/auth`: `registrations`, `registrations/{id}/verify` and `…/resend`,
-//!   `login`, `refresh`, `logout`, `me`; the key set at `/.well-known/jwks.json`; the page `/setup`.
-//!   On the command line: `banyan user create-admin` and `banyan user list`.
+//!   `login`, `refresh`, `logout`, `me`; the key set at `/.well-known/jwks.json`; the page
+//!   `/setup`. On the command line: `banyan user create-admin` and `banyan user list`.
 //!
 //! Whether an address has an account is told to nobody who has not proven it: registering answers
 //! and takes time alike either way, and so does signing in with a wrong password.

@@ -7,8 +7,8 @@
 //! - **Listens** to every module's whole log, each in its order: an event becomes an audit entry.
 //!   Log records are no events: each process that hosts this module stores its own, from the buffer
 //!   that `tracing` fills.
-//! - **Serves** `GET /api/v1/logs` and `GET /api/v1/audit`, to administrators; `banyan audit verify`
-//!   and `banyan audit head` on the command line.
+//! - **Serves** `GET /api/v1/logs` and `GET /api/v1/audit`, to administrators; on the command line,
+//!   `banyan audit verify` and `banyan audit head`.
 
 pub mod bench_support;
 mod config;

@@ -23,7 +23,6 @@ pub(crate) struct NewRegistration<'a> {
 pub(crate) struct Recipient {
     /// The account's own when there is one: as its owner spelt it.
     pub(crate) email: String,
-    pub(crate) display_name: Option<String>,
     pub(crate) locale: String,
     /// Set when the address had an account before: its owner is told, and no code can prove it.
     pub(crate) existing_user_id: Option<UserId>,
@@ -70,7 +69,7 @@ pub(crate) async fn insert(
                     WHERE email_canonical = $13 AND expires_at > $11) AS others
              LEFT JOIN identity.users AS account ON account.email_canonical = $13
             WHERE others.pending < $14
-           RETURNING email, display_name, locale, existing_user_id AS "existing_user_id: UserId",
+           RETURNING email, locale, existing_user_id AS "existing_user_id: UserId",
                      expires_at"#,
         new.registration_id,
         new.email.as_str(),
@@ -150,7 +149,7 @@ pub(crate) async fn replace_code(
                   resend_after = $4
             WHERE registration_id = $1 AND resends_left > 0 AND resend_after <= $5
               AND expires_at > $5
-           RETURNING email, display_name, locale, existing_user_id AS "existing_user_id: UserId",
+           RETURNING email, locale, existing_user_id AS "existing_user_id: UserId",
                      expires_at"#,
         registration_id,
         code_digest,

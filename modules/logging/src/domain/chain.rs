@@ -1,13 +1,13 @@
 //! The chain of audit entries: what is hashed, and how.
 //!
 //! Each entry's hash covers the previous entry's hash, the entry's own metadata and a digest of its
-//! content. The digest is salted, so that content and salt can be erased together: the digest stays,
-//! the chain verifies as before, and nobody can find the content by trying.
+//! content. The digest is salted, so that content and salt can be erased together: the digest
+//! stays, the chain verifies as before, and nobody can find the content by trying.
 //!
 //! # Encoding, version 1
 //!
-//! Integers are big-endian. `text` is its length in bytes (u32), then UTF-8. `optional x` is 0, or 1
-//! and then x. Every part has a length or a fixed size, so no two entries have one encoding.
+//! Integers are big-endian. `text` is its length in bytes (u32), then UTF-8. `optional x` is 0, or
+//! 1 and then x. Every part has a length or a fixed size, so no two entries have one encoding.
 //!
 //! ```text
 //! metadata        1 (u8, version)

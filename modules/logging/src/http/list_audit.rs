@@ -18,7 +18,7 @@ use crate::{
     domain::trace,
     store::{
         audit::{self, Filter, Row},
-        search,
+        search::{self, Way},
     },
 };
 
@@ -178,6 +178,14 @@ fn versions_of(action: String) -> (Option<String>, Option<String>) {
     }
 }
 
+/// Collects a range of time when it is shorter than what was entered since.
+fn way(filter: &Filter, now: OffsetDateTime) -> Way {
+    match (filter.from, filter.to) {
+        (Some(from), Some(to)) if to - from < now - to => Way::Collect,
+        _ => Way::GoBack,
+    }
+}
+
 async fn find(
     state: &State,
     filter: &Filter,
@@ -185,7 +193,12 @@ async fn find(
     limit: i64,
 ) -> Result<Vec<Row>, SearchError> {
     let mut tx = state.db.begin().await?;
-    search::prepare(&mut tx, state.search_timeout).await?;
+    search::prepare(
+        &mut tx,
+        state.search_timeout,
+        way(filter, state.world.now()),
+    )
+    .await?;
     let rows = audit::newest(&mut tx, filter, before, limit).await?;
     tx.rollback().await?;
     Ok(rows)
@@ -193,7 +206,33 @@ async fn find(
 
 #[cfg(test)]
 mod tests {
+    use time::macros::datetime;
+
     use super::*;
+
+    #[test]
+    fn a_short_range_long_ago_is_collected() {
+        let now = datetime!(2026-05-02 12:00 UTC);
+        let (march, april) = (
+            datetime!(2026-03-01 0:00 UTC),
+            datetime!(2026-04-01 0:00 UTC),
+        );
+        let way = |from, to| {
+            way(
+                &Filter {
+                    from,
+                    to,
+                    ..Filter::default()
+                },
+                now,
+            )
+        };
+        assert_eq!(way(Some(march), Some(april)), Way::Collect);
+        assert_eq!(way(Some(march), Some(now)), Way::GoBack);
+        assert_eq!(way(Some(march), None), Way::GoBack);
+        assert_eq!(way(None, Some(april)), Way::GoBack);
+        assert_eq!(way(None, None), Way::GoBack);
+    }
 
     #[test]
     fn a_type_without_version_stands_for_all_of_them() {

@@ -16,7 +16,7 @@ use crate::{
     domain::{level::Level, range::TimeRange, trace},
     store::{
         record_search::{self, Filter, Row},
-        search,
+        search::{self, Way},
     },
 };
 
@@ -159,7 +159,9 @@ pub(crate) async fn search_logs(
     checks.done()?;
 
     // Nothing after the last page's end need be looked at again.
-    let to = before.map_or(to, |(time, _)| to.min(time + Duration::MICROSECOND));
+    let to = before.map_or(to, |(time, _)| {
+        to.min(time.saturating_add(Duration::MICROSECOND))
+    });
     let range = TimeRange { from, to };
     let search = find(&state, &filter, range, before, limit + 1);
     let rows = within(state.search_timeout, search).await?;
@@ -179,7 +181,7 @@ async fn find(
     limit: i64,
 ) -> Result<Vec<Row>, SearchError> {
     let mut tx = state.db.begin().await?;
-    search::prepare(&mut tx, state.search_timeout).await?;
+    search::prepare(&mut tx, state.search_timeout, Way::GoBack).await?;
     // Few records belong to a trace, and the index that finds them is read whole each time.
     let pieces: Vec<_> = match filter.trace_id {
         Some(_) => vec![range],

@@ -29,8 +29,8 @@ pub(crate) struct StoreRecords {
 
 #[derive(Default)]
 struct State {
-    /// Taken from the buffer and not known to be stored. While there is one, further records wait in
-    /// the buffer, which is bounded, sheds the least important first and counts what it sheds.
+    /// Taken from the buffer and not known to be stored. While there is one, further records wait
+    /// in the buffer, which is bounded, sheds the least important first and counts what it sheds.
     pending: Option<Pending>,
     failures: u32,
     rounds_out: u32,

@@ -95,8 +95,8 @@ impl Rows {
     }
 }
 
-/// Since 2000-01-01, PostgreSQL's own epoch. Times before the year 0, which RFC 3339 cannot write and
-/// partly PostgreSQL cannot hold, become its beginning.
+/// Since 2000-01-01, PostgreSQL's own epoch. Times before the year 0, which RFC 3339 cannot write
+/// and partly PostgreSQL cannot hold, become its beginning.
 fn microseconds(time: OffsetDateTime) -> i64 {
     const EPOCH: i64 = datetime!(2000-01-01 00:00 UTC).unix_timestamp();
     const EARLIEST: i64 = datetime!(0000-01-01 00:00 UTC).unix_timestamp();

@@ -19,8 +19,8 @@ use crate::{
 /// Takes one publisher's log, in its order.
 ///
 /// Entries are chained in the transaction that moves the subscription: an event that was handled is
-/// in the chain, without a table in between. The lock on the chain's head lets in one publisher at a
-/// time, over all instances; a batch holds it for a few milliseconds.
+/// in the chain, without a table in between. The lock on the chain's head lets in one publisher at
+/// a time, over all instances; a batch holds it for a few milliseconds.
 pub(crate) struct EnterInAuditTrail {
     pub(crate) publisher: String,
     pub(crate) world: World,

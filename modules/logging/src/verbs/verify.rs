@@ -107,8 +107,8 @@ fn check(mut verifier: Verifier, entries: &[Entry]) -> Result<Verifier, Fault> {
     Ok(verifier)
 }
 
-/// Whoever can rewrite the whole table can make a chain that verifies: what was kept elsewhere tells
-/// it from the one that was.
+/// Whoever can rewrite the whole table can make a chain that verifies: what was kept elsewhere
+/// tells it from the one that was.
 fn check_expected(found: Option<Checkpoint>, expected: Checkpoint, end: i64) -> anyhow::Result<()> {
     let seq = expected.seq;
     match found {

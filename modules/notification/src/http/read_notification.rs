@@ -31,19 +31,14 @@ pub(crate) async fn read_notification(
     user: CurrentUser,
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Problem> {
-    let mut tx = state.db.begin().await?;
     let now = state.db.world().now();
-    match store::notifications::mark_read(&mut tx, user.id, id, now).await? {
-        Mark::Now => {
-            // The person's other screens show how many are unread.
-            let bus = state.db.bus().clone();
-            let hint = Hint {
-                topic: INBOX_TOPIC.to_owned(),
-                key: user.id.to_string(),
-            };
-            tx.after_commit(move || bus.hint(hint));
-            tx.commit().await?;
-        }
+    let mut conn = state.db.pool().acquire().await?;
+    match store::notifications::mark_read(&mut conn, user.id, id, now).await? {
+        // The person's other screens show how many are unread.
+        Mark::Now => state.db.bus().hint(Hint {
+            topic: INBOX_TOPIC.to_owned(),
+            key: user.id.to_string(),
+        }),
         Mark::Before => {}
         Mark::Missing => return Err(Problem::not_found()),
     }

@@ -33,7 +33,8 @@ fn publish_mail(
         None => tx.publish(&VerificationRequested {
             registration_id,
             email: recipient.email,
-            display_name: recipient.display_name,
+            // Not what was typed: sign-up forms are used to mail strangers a line of one's own.
+            display_name: None,
             locale: recipient.locale,
             code: sealed,
             expires_at: recipient.expires_at,

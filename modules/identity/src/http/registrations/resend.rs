@@ -20,7 +20,7 @@ use crate::{State, domain::VerificationCode, http::error::Error, store};
     operation_id = "resend_verification_code",
     params(("id" = Uuid, Path, description = "As given when registering")),
     responses(
-        (status = 202, description = "If the registration waits, and a code is due, it is on its way"),
+        (status = 202, description = "If the registration waits, and a code is due, it is mailed"),
         (status = 404, description = "The id is not one", body = Problem),
     )
 )]
