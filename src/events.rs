@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use bus::{Schema, parked::Lane, replay};
 use clap::Subcommand;
+use contracts::bus::{EventSkipped, SubjectRetried};
+use kernel::RequestContext;
 use tokio_util::sync::CancellationToken;
 
 use crate::{app::App, modules, modules::MODULES};
@@ -50,9 +52,21 @@ pub struct LaneArguments {
 }
 
 pub async fn run(app: &Arc<App>, verb: EventsVerb) -> anyhow::Result<()> {
+    let mut context = RequestContext::root(&app.world);
+    // The audit trail tells who it was, as far as the machine knows.
+    context.actor = Some(format!("operator:{}", whoami()));
+    context.scope(perform(app, verb)).await
+}
+
+fn whoami() -> String {
+    std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned())
+}
+
+async fn perform(app: &Arc<App>, verb: EventsVerb) -> anyhow::Result<()> {
     match verb {
         EventsVerb::Catalogue => {
-            for event in MODULES.iter().flat_map(|module| module.events()) {
+            let of_modules = MODULES.iter().flat_map(|module| module.events());
+            for event in of_modules.chain(contracts::bus::events()) {
                 println!("{}\n    {}", event.name, event.summary);
             }
             Ok(())
@@ -61,10 +75,17 @@ pub async fn run(app: &Arc<App>, verb: EventsVerb) -> anyhow::Result<()> {
         EventsVerb::Parked { module } => parked(app, module.as_deref()).await,
         EventsVerb::Retry(lane) => {
             let (schema, db, key) = lane.open(app)?;
-            let mut conn = db.pool().acquire().await?;
-            if !bus::parked::retry(&mut conn, &schema, &lane.subscription, &key).await? {
+            let mut tx = db.begin().await?;
+            if !bus::parked::retry(&mut tx, &schema, &lane.subscription, &key).await? {
                 bail!("nothing is parked under that name: see `banyan events parked`");
             }
+            tx.publish(&SubjectRetried {
+                module: lane.module.clone(),
+                subscription: lane.subscription.clone(),
+                topic: key.topic,
+                subject: key.lane,
+            });
+            tx.commit().await?;
             println!("it will be tried again at once by the running process, or at the next start");
             Ok(())
         }
@@ -72,9 +93,15 @@ pub async fn run(app: &Arc<App>, verb: EventsVerb) -> anyhow::Result<()> {
             let (schema, db, key) = lane.open(app)?;
             let mut tx = db.begin().await?;
             let skipped = bus::parked::skip(&mut tx, &schema, &lane.subscription, &key).await?;
-            tx.commit().await?;
             let event =
                 skipped.context("nothing is parked under that name: see `banyan events parked`")?;
+            tx.publish(&EventSkipped {
+                event_id: event.id.0,
+                event_type: event.event_type.clone(),
+                module: lane.module.clone(),
+                subscription: lane.subscription.clone(),
+            });
+            tx.commit().await?;
             println!("skipped {} ({})", event.id, event.event_type);
             Ok(())
         }

@@ -11,7 +11,8 @@ use kernel::EventType;
 use serde_json::{Value, json};
 
 fn all_events() -> Vec<EventType> {
-    MODULES.iter().flat_map(|module| module.events()).collect()
+    let of_modules = MODULES.iter().flat_map(|module| module.events());
+    of_modules.chain(contracts::bus::events()).collect()
 }
 
 fn folder() -> PathBuf {

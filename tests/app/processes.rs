@@ -65,27 +65,32 @@ async fn until(conn: &mut PgConnection, query: &'static str, wanted: i64) {
     panic!("{query} is {}, not {wanted}", number(conn, query).await);
 }
 
-/// Registers and verifies, trying again where the answer was lost.
+/// The newest mail to an address that is no welcome.
+async fn newest_mail(url: &str, email: &str) -> Option<Value> {
+    let answer = reqwest::get(format!("{url}/dev/mailbox/messages"))
+        .await
+        .ok()?;
+    let mails: Vec<Value> = answer.json().await.ok()?;
+    mails.into_iter().find(|mail| {
+        mail["to"].as_str().is_some_and(|to| to.contains(email))
+            && mail["subject"]
+                .as_str()
+                .is_some_and(|s| !s.contains("Welcome"))
+    })
+}
+
+/// Registers and verifies. False when something was lost on the way.
 async fn sign_up(url: &str, email: &str) -> bool {
+    // The code of an earlier try, if there was one, is not the one to wait for.
+    let before = newest_mail(url, email).await;
     let body = json!({ "email": email, "password": PASSWORD });
     let Some((202, registration)) = post(url, "/api/v1/auth/registrations", &body).await else {
         return false;
     };
     let id = registration["id"].as_str().expect("an id");
     for _ in 0..100 {
-        let Ok(answer) = reqwest::get(format!("{url}/dev/mailbox/messages")).await else {
-            return false;
-        };
-        let Ok(mails) = answer.json::<Vec<Value>>().await else {
-            return false;
-        };
-        let mail = mails.iter().find(|mail| {
-            mail["to"].as_str().is_some_and(|to| to.contains(email))
-                && mail["text"]
-                    .as_str()
-                    .is_some_and(|t| !t.contains("Welcome"))
-        });
-        if let Some(mail) = mail {
+        let mail = newest_mail(url, email).await;
+        if let Some(mail) = mail.filter(|mail| Some(mail) != before.as_ref()) {
             let code = six_digits(mail["text"].as_str().expect("a text"));
             let path = format!("/api/v1/auth/registrations/{id}/verify");
             let answer = post(url, &path, &json!({ "code": code })).await;
@@ -96,37 +101,68 @@ async fn sign_up(url: &str, email: &str) -> bool {
     false
 }
 
+/// How many sign up while the program is killed three times: a few, so that the test is quick;
+/// `BANYAN_TEST_PEOPLE=1000` shows it under load.
+fn people() -> i64 {
+    match std::env::var("BANYAN_TEST_PEOPLE") {
+        Ok(number) => number.parse().expect("BANYAN_TEST_PEOPLE is a number"),
+        Err(_) => 24,
+    }
+}
+
+/// Tries until there is an account, whatever happens to the program meanwhile.
+async fn insist(url: &str, email: &str) {
+    for _ in 0..1_000 {
+        let body = json!({ "email": email, "password": PASSWORD });
+        // The answer to a verification may have been lost after the account was made.
+        if let Some((200, _)) = post(url, "/api/v1/auth/login", &body).await {
+            return;
+        }
+        if sign_up(url, email).await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{email} could not sign up");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_in_mid_flow_lose_nothing_and_repeat_nothing() {
     let data_dir = DataDir::new();
-    for round in 0..4 {
-        let process = Process::serve(&data_dir.0).await;
-        let url: Arc<str> = process.url.as_str().into();
-        let people = (0..12).map(|n| {
-            let url = Arc::clone(&url);
+    let total = people();
+    let mut process = Process::serve(&data_dir.0).await;
+    let url: Arc<str> = process.url.as_str().into();
+    let port = url
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok())
+        .expect("a port");
+    // Twelve at a time.
+    let places = Arc::new(tokio::sync::Semaphore::new(12));
+    let people: Vec<_> = (0..total)
+        .map(|n| {
+            let (url, places) = (Arc::clone(&url), Arc::clone(&places));
             tokio::spawn(async move {
-                sign_up(&url, &format!("person{n}.round{round}@example.com")).await
+                let _place = places.acquire().await.expect("never closed");
+                insist(&url, &format!("person{n}@example.com")).await;
             })
-        });
-        let people: Vec<_> = people.collect();
-        // In mid-flow: after a few of them got through, whatever the speed of the machine.
+        })
+        .collect();
+    for kill in 1..=3 {
         let mut conn = database(&data_dir).await;
-        let before = number(&mut conn, "SELECT count(*) FROM identity.users").await;
-        for _ in 0..500 {
-            if number(&mut conn, "SELECT count(*) FROM identity.users").await >= before + 4 {
-                break;
-            }
+        // In mid-flow, whatever the speed of the machine.
+        while number(&mut conn, "SELECT count(*) FROM identity.users").await < kill * total / 4 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         process.kill().await;
-        for person in people {
-            let _ = person.await;
-        }
+        process = Process::serve_on(&data_dir.0, port).await;
     }
-    let process = Process::serve(&data_dir.0).await;
+    for person in people {
+        person.await.expect("everybody got an account");
+    }
     let mut conn = database(&data_dir).await;
     let users = number(&mut conn, "SELECT count(*) FROM identity.users").await;
-    assert!(users >= 4, "{users} users");
+    assert_eq!(users, total);
     until(&mut conn, "SELECT count(*) FROM profile.profiles", users).await;
     let welcome = "SELECT count(*) FROM notification.deliveries \
                    WHERE template = 'welcome' AND status = 'sent'";
@@ -134,6 +170,7 @@ async fn kills_in_mid_flow_lose_nothing_and_repeat_nothing() {
     let twice = "SELECT count(*) FROM (SELECT 1 FROM notification.deliveries \
                  WHERE template = 'welcome' GROUP BY address HAVING count(*) > 1) AS twice";
     assert_eq!(number(&mut conn, twice).await, 0);
+    println!("{total} people, 3 kills: {users} users, profiles and welcome mails; none twice");
     for parked in [
         "SELECT count(*) FROM identity.parked",
         "SELECT count(*) FROM profile.parked",
@@ -320,4 +357,81 @@ async fn commands_work_without_a_running_server() {
     assert!(sql.contains("banyan_identity") && !sql.contains(secret));
     let output = command.args(["config"]).output().await.unwrap();
     assert!(!output.status.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_that_cannot_start_is_tried_again_while_the_others_serve() {
+    let data_dir = DataDir::new();
+    let migrated = banyan(&data_dir.0).arg("migrate").output().await.unwrap();
+    assert!(migrated.status.success());
+    let options = embedded::Options {
+        data_dir: data_dir.0.join("postgres"),
+        fsync: true,
+        bin_dir: None,
+    };
+    let server = embedded::Server::open(options).await.unwrap();
+    let mut conn = server.database("banyan").connect().await.unwrap();
+    sqlx::query("ALTER ROLE banyan_profile CONNECTION LIMIT 0")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    drop(conn);
+    server.stop().await.unwrap();
+
+    let port = Process::free_port();
+    let mut process = Process::start(&data_dir.0, port);
+    process.answers("/health/live", 200).await;
+    process.answers("/.well-known/jwks.json", 200).await;
+    process.answers("/api/v1/profiles/me", 503).await;
+    process.answers("/health/ready", 503).await;
+    let mut conn = database(&data_dir).await;
+    sqlx::query("ALTER ROLE banyan_profile CONNECTION LIMIT -1")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    process.answers("/api/v1/profiles/me", 401).await;
+    process.answers("/health/ready", 200).await;
+    assert!(process.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn read_models_are_rebuilt_from_the_log_and_by_restating() {
+    let data_dir = DataDir::new();
+    let process = Process::serve(&data_dir.0).await;
+    for n in 0..3 {
+        assert!(sign_up(&process.url, &format!("person{n}@example.com")).await);
+    }
+    let mut conn = database(&data_dir).await;
+    let recipients = "SELECT count(*) FROM notification.recipients WHERE email IS NOT NULL";
+    until(&mut conn, recipients, 3).await;
+    let welcomed = "SELECT count(*) FROM notification.deliveries WHERE template = 'welcome'";
+    until(&mut conn, welcomed, 3).await;
+    sqlx::query("DELETE FROM notification.recipient_accounts")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    // Beside the running server, which does the work.
+    let run = async |arguments: &[&str]| {
+        let output = banyan(&data_dir.0).args(arguments).output().await.unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {text}");
+    };
+    run(&["events", "replay", "--module", "notification"]).await;
+    until(&mut conn, recipients, 3).await;
+    sqlx::query("DELETE FROM notification.recipient_accounts")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    run(&["events", "restate", "--module", "identity"]).await;
+    run(&["events", "restate", "--module", "profile"]).await;
+    until(&mut conn, recipients, 3).await;
+    // Neither told anybody anything again.
+    assert_eq!(number(&mut conn, welcomed).await, 3);
+    assert_eq!(
+        number(&mut conn, "SELECT count(*) FROM profile.profiles").await,
+        3
+    );
+    assert!(process.stop().await.success());
+    run(&["events", "replay", "--module", "notification"]).await;
+    run(&["events", "lag"]).await;
 }

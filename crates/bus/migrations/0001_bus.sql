@@ -85,8 +85,9 @@ REVOKE ALL ON {schema}.log, {schema}.log_from_1, {schema}.log_partitions FROM {r
 GRANT SELECT, INSERT ON {schema}.log TO {runtime};
 GRANT SELECT ON {schema}.log_partitions TO {runtime};
 
--- Starts a new partition after the last event when the newest is older than `min_age`. Only the
--- sequencer and readers of the log wait for the lock: publishers write to the outbox.
+-- Starts a new partition after the last event when the newest is older than `min_age`, or so large
+-- that closing it later would take long: its rows are scanned under the lock. Only the sequencer
+-- and readers of the log wait for it: publishers write to the outbox.
 CREATE FUNCTION {schema}.roll_log(min_age interval) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET lock_timeout = '2s' AS $$
 DECLARE
@@ -96,7 +97,9 @@ BEGIN
     -- Before the table's lock: the sequencer takes the two in this order as well.
     SELECT pos INTO last_pos FROM {schema}.head FOR NO KEY UPDATE;
     SELECT * INTO newest FROM {schema}.log_partitions ORDER BY lower_pos DESC LIMIT 1;
-    IF newest.created_at > clock_timestamp() - min_age OR last_pos < newest.lower_pos THEN
+    IF last_pos < newest.lower_pos
+       OR newest.created_at > clock_timestamp() - min_age
+          AND last_pos - newest.lower_pos < 1000000 THEN
         RETURN false;
     END IF;
     -- The constraint spares the attach a second scan.
@@ -124,6 +127,8 @@ DECLARE
     newest  timestamptz;
     dropped integer := 0;
 BEGIN
+    -- A subscription that begins now waits, and then sees what is left.
+    LOCK TABLE {schema}.cursors IN SHARE MODE;
     FOR part IN SELECT * FROM {schema}.log_partitions WHERE upper_pos IS NOT NULL ORDER BY lower_pos LOOP
         EXIT WHEN EXISTS (SELECT FROM {schema}.cursors WHERE pos < part.upper_pos - 1);
         EXECUTE format('SELECT max(sequenced_at) FROM {schema}.log_from_%s', part.lower_pos) INTO newest;
@@ -183,11 +188,13 @@ CREATE TABLE {schema}.subscriptions (
     -- Events up to here were before its time: a subject's first event is accepted when what came
     -- before it lies at or before this position.
     start_pos  bigint      NOT NULL,
+    -- The same for each topic, as a release may add one to a subscription that has come some way.
+    topics     jsonb       NOT NULL DEFAULT '{}',
     -- Everything up to here was handled or copied to `parked`. Moves with the effects.
     pos        bigint      NOT NULL,
+    -- `paused` by hand; `replaying` until a replay has set `pos` back to `start_pos`.
     state      text        NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'paused', 'replaying')),
-    -- A replay feeds the log from `replay_pos` + 1 to `replay_until`.
-    replay_pos bigint,
+    -- Events up to here took effect before the last replay: fed again, they publish nothing.
     replay_until bigint,
     -- Why it makes no progress, if it does not.
     error      text,

@@ -3,6 +3,7 @@
 
 use kernel::Db;
 use serde::Serialize;
+use sqlx::Row;
 
 use crate::{
     schema::{Schema, safe, statements},
@@ -13,16 +14,20 @@ statements! {
     /// What measures lag.
     LagStatements {
         unsequenced: "
-            SELECT extract(epoch FROM clock_timestamp() - min(published_at))::float8
-              FROM {schema}.outbox",
+            SELECT extract(epoch FROM clock_timestamp() - published_at)::float8
+              FROM {schema}.outbox ORDER BY seq LIMIT 1",
         unhandled: "
             SELECT extract(epoch FROM clock_timestamp() - sequenced_at)::float8
               FROM {schema}.log WHERE pos > $1 ORDER BY pos LIMIT 1",
-        parked: "
-            SELECT count(*) FROM {schema}.parked WHERE subscription = $1 AND status = 'parked'",
+        lanes: "
+            SELECT count(*) FILTER (WHERE status = 'parked') AS parked,
+                   extract(epoch FROM clock_timestamp() - min(parked_at)
+                       FILTER (WHERE status = 'retrying'))::float8 AS oldest_seconds
+              FROM {schema}.parked WHERE subscription = $1 AND status <> 'waiting'",
     }
 }
 
+/// How far behind a stage is.
 #[derive(Clone, Debug, Serialize)]
 pub struct Lag {
     pub module: String,
@@ -38,11 +43,10 @@ pub(crate) async fn unsequenced(db: &Db) -> Result<Lag, sqlx::Error> {
     let schema = Schema::new(db.module()).expect("modules have valid names");
     let statements = LagStatements::new(&schema);
     let oldest_seconds = sqlx::query_scalar(safe(&statements.unsequenced))
-        .fetch_one(db.bus_pool())
+        .fetch_optional(db.bus_pool())
         .await?;
-    let module = db.module().to_owned();
     Ok(Lag {
-        module,
+        module: db.module().to_owned(),
         stage: "sequencer".to_owned(),
         oldest_seconds,
         parked: 0,
@@ -50,21 +54,25 @@ pub(crate) async fn unsequenced(db: &Db) -> Result<Lag, sqlx::Error> {
 }
 
 pub(crate) async fn unhandled(publisher: &Db, subscriber: &Subscriber) -> Result<Lag, sqlx::Error> {
-    let pos = subscriber.load().await?.map_or(0, |standing| standing.pos);
+    // What is fed again is old by nature: a replay counts from where it ends.
+    let pos = subscriber.load().await?.map_or(0, |standing| {
+        standing.pos.max(standing.replay_until.unwrap_or_default())
+    });
     let schema = Schema::new(publisher.module()).expect("modules have valid names");
-    let oldest_seconds = sqlx::query_scalar(safe(&LagStatements::new(&schema).unhandled))
+    let in_log: Option<f64> = sqlx::query_scalar(safe(&LagStatements::new(&schema).unhandled))
         .bind(pos)
         .fetch_optional(publisher.bus_pool())
         .await?;
     let schema = Schema::new(subscriber.db.module()).expect("modules have valid names");
-    let parked = sqlx::query_scalar(safe(&LagStatements::new(&schema).parked))
+    let lanes = sqlx::query(safe(&LagStatements::new(&schema).lanes))
         .bind(subscriber.name())
         .fetch_one(subscriber.db.bus_pool())
         .await?;
+    let in_lanes: Option<f64> = lanes.try_get("oldest_seconds")?;
     Ok(Lag {
         module: subscriber.db.module().to_owned(),
         stage: subscriber.name().to_owned(),
-        oldest_seconds,
-        parked,
+        oldest_seconds: in_log.into_iter().chain(in_lanes).reduce(f64::max),
+        parked: lanes.try_get("parked")?,
     })
 }

@@ -7,7 +7,10 @@ use sqlx::{PgConnection, PgPool, Row};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::schema::{Schema, safe, statements};
+use crate::{
+    failpoint::{self, Point},
+    schema::{Schema, safe, statements},
+};
 
 statements! {
     /// What leases need.
@@ -19,7 +22,8 @@ statements! {
                SET expires_at = clock_timestamp() + make_interval(secs => $2)
              WHERE holder = $1
             RETURNING name, epoch",
-        // SKIP LOCKED: a transaction of the old holder is still open, so it is not dead.
+        // SKIP LOCKED: a transaction of the old holder is still open; the server ends it when it
+        // rests for too long. An end far in the future was written before the clock went back.
         acquire: "
             UPDATE {schema}.leases
                SET holder = $1, epoch = epoch + 1,
@@ -28,13 +32,17 @@ statements! {
                 SELECT name FROM {schema}.leases
                  WHERE name = ANY($3)
                    AND holder IS DISTINCT FROM $1
-                   AND (holder IS NULL OR expires_at < clock_timestamp())
+                   AND (holder IS NULL OR expires_at < clock_timestamp()
+                        OR expires_at > clock_timestamp() + make_interval(secs => $2 + 60))
                    FOR UPDATE SKIP LOCKED)
             RETURNING name, epoch",
         release: "
             UPDATE {schema}.leases SET holder = NULL, expires_at = '-infinity' WHERE holder = $1",
+        // A process that is paused here would keep the others waiting for its locks: the server
+        // ends the transaction of one that is silent.
         fence: "
-            SELECT true FROM {schema}.leases
+            SELECT set_config('idle_in_transaction_session_timeout', $4, true)
+              FROM {schema}.leases
              WHERE name = $1 AND holder = $2 AND epoch = $3
                FOR KEY SHARE",
     }
@@ -54,11 +62,6 @@ pub struct Leases {
     /// When the last look failed, for the log to tell once.
     failing: Mutex<bool>,
 }
-
-/// Somebody else holds the lease now.
-#[derive(Debug, thiserror::Error)]
-#[error("the lease {0} was lost")]
-pub struct LeaseLost(pub String);
 
 impl Leases {
     pub fn new(
@@ -124,6 +127,7 @@ impl Leases {
         } else {
             Vec::new()
         };
+        failpoint::reach(self.holder, Point::LeasesKept).await;
         for row in renewed.iter().chain(&taken) {
             now.insert(row.try_get("name")?, row.try_get("epoch")?);
         }
@@ -164,19 +168,30 @@ impl Leases {
         Ok(())
     }
 
-    /// The first statement of a holder's transaction: nobody else acts until it ends.
+    pub(crate) fn holder(&self) -> Uuid {
+        self.holder
+    }
+
+    /// The first statement of a holder's transaction: nobody else acts until it ends. One that
+    /// rests between two statements for as long as a lease lasts is ended by the server.
     pub async fn fence(
         &self,
         conn: &mut PgConnection,
         name: &str,
         epoch: i64,
     ) -> Result<bool, sqlx::Error> {
-        let held: Option<bool> = sqlx::query_scalar(safe(&self.statements.fence))
+        let held = sqlx::query(safe(&self.statements.fence))
             .bind(name)
             .bind(self.holder)
             .bind(epoch)
+            .bind(milliseconds(self.ttl))
             .fetch_optional(conn)
             .await?;
         Ok(held.is_some())
     }
+}
+
+/// A duration as PostgreSQL's settings take it; zero would mean none.
+pub(crate) fn milliseconds(duration: Duration) -> String {
+    duration.as_millis().max(1).to_string()
 }

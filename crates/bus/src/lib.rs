@@ -9,6 +9,7 @@
 //! Every module has these tables in its own schema; statements are made once per schema from one
 //! text ([`schema`]).
 
+pub mod failpoint;
 pub mod in_process;
 pub mod jobs;
 pub mod lag;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub poll: Duration,
     /// Events handled in one transaction, at most.
     pub batch: i64,
+    /// A transaction takes up no further event after this long.
+    pub batch_time: Duration,
     /// Events moved into the log in one transaction, at most.
     pub sequencer_batch: i64,
     /// The bound of the first delay after a failure; it doubles with each.
@@ -57,6 +60,7 @@ impl Default for Settings {
             lease_ttl: Duration::from_secs(5),
             poll: Duration::from_millis(250),
             batch: 256,
+            batch_time: Duration::from_secs(1),
             sequencer_batch: 1_000,
             backoff_base: Duration::from_millis(500),
             backoff_max: Duration::from_secs(60),

@@ -15,16 +15,28 @@ statements! {
               FROM {schema}.log
              WHERE pos > $1 AND pos <= $2 AND ($3::text[] IS NULL OR topic = ANY($3))
              ORDER BY pos LIMIT $4",
-        oldest: "SELECT pos FROM {schema}.log ORDER BY pos LIMIT 1",
+        // The head in the same statement: between two, an empty log could get its first event,
+        // which would then lie before the oldest.
+        before_oldest: "
+            SELECT coalesce((SELECT pos - 1 FROM {schema}.log ORDER BY pos LIMIT 1),
+                            (SELECT pos FROM {schema}.head))",
         head: "SELECT pos FROM {schema}.head",
         find: "
-            SELECT pos FROM {schema}.log WHERE topic = $1 AND subject = $2 AND keyseq = $3",
+            SELECT pos FROM {schema}.log
+             WHERE subject = $2 AND topic = $1 AND keyseq >= $3 AND pos > $4
+             ORDER BY keyseq LIMIT 1",
         // OFFSET keeps the planner from walking the log from its beginning to find the minimum.
-        since: "
-            SELECT min(pos) FROM (
-                SELECT pos FROM {schema}.log
-                 WHERE sequenced_at >= clock_timestamp() - make_interval(secs => $1)
-                OFFSET 0) AS recent",
+        before_recent: "
+            SELECT coalesce(
+                (SELECT min(pos) - 1 FROM (
+                    SELECT pos FROM {schema}.log
+                     WHERE sequenced_at >= clock_timestamp() - make_interval(secs => $1)
+                    OFFSET 0) AS recent),
+                (SELECT pos FROM {schema}.head))",
+        hold: "
+            INSERT INTO {schema}.cursors (subscription, pos) VALUES ($1, $2)
+            ON CONFLICT (subscription) DO UPDATE
+               SET pos = excluded.pos, updated_at = clock_timestamp()",
         acknowledge: "
             INSERT INTO {schema}.cursors AS c (subscription, pos) VALUES ($1, $2)
             ON CONFLICT (subscription) DO UPDATE
@@ -68,46 +80,52 @@ impl Log {
 
     /// The position before the oldest event that is still kept.
     pub async fn before_oldest(&self) -> Result<i64, sqlx::Error> {
-        let oldest: Option<i64> = sqlx::query_scalar(safe(&self.statements.oldest))
-            .fetch_optional(&self.pool)
-            .await?;
-        match oldest {
-            Some(pos) => Ok(pos - 1),
-            None => self.head().await,
-        }
+        sqlx::query_scalar(safe(&self.statements.before_oldest))
+            .fetch_one(&self.pool)
+            .await
     }
 
+    /// The position of the last event.
     pub async fn head(&self) -> Result<i64, sqlx::Error> {
         sqlx::query_scalar(safe(&self.statements.head))
             .fetch_one(&self.pool)
             .await
     }
 
-    /// Where a subject's event stands, if it is still kept.
+    /// Where a subject's first event stands that has at least this number and lies after `after`.
     pub async fn find(
         &self,
         topic: &str,
         subject: &str,
         keyseq: i64,
+        after: i64,
     ) -> Result<Option<i64>, sqlx::Error> {
         sqlx::query_scalar(safe(&self.statements.find))
             .bind(topic)
             .bind(subject)
             .bind(keyseq)
+            .bind(after)
             .fetch_optional(&self.pool)
             .await
     }
 
     /// The position before the first event of the last `lookback`.
     pub async fn before_recent(&self, lookback: std::time::Duration) -> Result<i64, sqlx::Error> {
-        let first: Option<i64> = sqlx::query_scalar(safe(&self.statements.since))
+        sqlx::query_scalar(safe(&self.statements.before_recent))
             .bind(lookback.as_secs_f64())
             .fetch_one(&self.pool)
+            .await
+    }
+
+    /// Has the publisher keep what lies after `pos`. Returns the position from which on it does: a
+    /// trim may have come first.
+    pub async fn hold(&self, subscriber: &str, pos: i64) -> Result<i64, sqlx::Error> {
+        sqlx::query(safe(&self.statements.hold))
+            .bind(subscriber)
+            .bind(pos)
+            .execute(&self.pool)
             .await?;
-        match first {
-            Some(pos) => Ok(pos - 1),
-            None => self.head().await,
-        }
+        Ok(pos.max(self.before_oldest().await?))
     }
 
     /// Tells the publisher how far a subscriber has come, so that it may trim. Never goes back.

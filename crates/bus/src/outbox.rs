@@ -67,10 +67,10 @@ impl Outbox {
             .bind(
                 events
                     .iter()
-                    .map(|e| topic_of(&e.event_type))
+                    .map(|e| topic_of(e.event_type))
                     .collect::<Vec<_>>(),
             )
-            .bind(events.iter().map(|e| &*e.event_type).collect::<Vec<_>>())
+            .bind(events.iter().map(|e| e.event_type).collect::<Vec<_>>())
             .bind(events.iter().map(|e| &*e.subject).collect::<Vec<_>>())
             .bind(events.iter().map(|e| e.ordered).collect::<Vec<_>>())
             .bind(events.iter().map(|e| e.time).collect::<Vec<_>>())

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use crate::{
     schema::{Schema, safe, statements},
-    subscriber::Verdict,
+    subscriber::{Inbox, Marks, Verdict},
 };
 
 /// What must be handled in order: a topic's subject, or one unordered event.
@@ -39,10 +39,11 @@ statements! {
     /// What keeps lanes.
     ParkedStatements {
         lanes: "SELECT DISTINCT topic, lane FROM {schema}.parked WHERE subscription = $1",
-        // The caller holds the subscription's row, so nobody removes a head meanwhile.
+        // The caller holds the subscription's row, so nobody removes a head meanwhile. The envelope
+        // comes as text: sqlx would send JSON as jsonb, which writes it anew.
         queue: "
             INSERT INTO {schema}.parked (subscription, topic, lane, pos, envelope, status)
-            SELECT $1, $2, $3, $4, $5,
+            SELECT $1, $2, $3, $4, $5::text::json,
                    CASE WHEN EXISTS (SELECT FROM {schema}.parked
                                       WHERE subscription = $1 AND topic = $2 AND lane = $3)
                         THEN 'waiting' ELSE 'retrying' END
@@ -91,14 +92,6 @@ statements! {
                SET status = 'retrying', attempts = 0, deferrals = 0,
                    parked_at = clock_timestamp(), next_attempt_at = clock_timestamp()
              WHERE subscription = $1 AND topic = $2 AND lane = $3 AND status <> 'waiting'",
-        skip_ordered: "
-            INSERT INTO {schema}.inbox (subscription, topic, subject, keyseq)
-            VALUES ($1, $2, $3, $4)
-            ON CONFLICT (subscription, topic, subject) DO UPDATE SET keyseq = excluded.keyseq
-             WHERE inbox.keyseq < excluded.keyseq",
-        skip_unordered: "
-            INSERT INTO {schema}.inbox_ids (subscription, id) VALUES ($1, $2)
-            ON CONFLICT DO NOTHING",
     }
 }
 
@@ -166,12 +159,13 @@ impl Parked {
         lane: &Lane,
         event: &Envelope,
     ) -> Result<(), sqlx::Error> {
+        let envelope = serde_json::to_string(event).expect("an envelope is plain data");
         sqlx::query(safe(&self.statements.queue))
             .bind(&self.subscription)
             .bind(&lane.topic)
             .bind(&lane.lane)
             .bind(event.pos)
-            .bind(Json(event))
+            .bind(envelope)
             .execute(tx)
             .await?;
         Ok(())
@@ -231,20 +225,24 @@ impl Parked {
         Ok(())
     }
 
-    /// Removes the lane's first event and lets the next one up. True when there is none.
+    /// Removes the lane's first event and lets the next one up. True when there is none. Somebody
+    /// may have removed it meanwhile: then the lane is left as it is.
     pub(crate) async fn remove_head(
         &self,
         tx: &mut PgConnection,
         lane: &Lane,
         pos: i64,
     ) -> Result<bool, sqlx::Error> {
-        sqlx::query(safe(&self.statements.remove))
+        let removed = sqlx::query(safe(&self.statements.remove))
             .bind(&self.subscription)
             .bind(&lane.topic)
             .bind(&lane.lane)
             .bind(pos)
             .execute(&mut *tx)
             .await?;
+        if removed.rows_affected() == 0 {
+            return Ok(false);
+        }
         let promoted = sqlx::query(safe(&self.statements.promote))
             .bind(&self.subscription)
             .bind(&lane.topic)
@@ -326,18 +324,8 @@ pub async fn skip(
     let Some(Json(event)) = head else {
         return Ok(None);
     };
-    match event.keyseq {
-        Some(keyseq) => sqlx::query(safe(&statements.skip_ordered))
-            .bind(subscription)
-            .bind(&lane.topic)
-            .bind(&lane.lane)
-            .bind(keyseq),
-        None => sqlx::query(safe(&statements.skip_unordered))
-            .bind(subscription)
-            .bind(event.id.0),
-    }
-    .execute(&mut *tx)
-    .await?;
+    let inbox = Inbox::new(schema, subscription);
+    inbox.mark(tx, &Marks::of(&event)).await?;
     parked.remove_head(tx, lane, event.pos).await?;
     Ok(Some(event))
 }

@@ -1,44 +1,50 @@
-//! Rebuilding read models from the log: emptied together, fed again with publishing off.
+//! Rebuilding read models from the log.
+//!
+//! The read models are emptied together, and their subscriptions set back to their start: inbox,
+//! lanes and position. From there everything goes its usual way, failures too, except that
+//! publishing is off for what had taken effect before.
 
 use kernel::{Order, Subscription};
 use sqlx::{PgConnection, Row};
 
 use crate::{
+    failpoint::{self, Point},
     log::Log,
-    parked::Lane,
     schema::{Schema, safe, statements},
-    subscriber::Subscriber,
+    subscriber::{Standing, State, Subscriber},
 };
 
 statements! {
     /// What replays run.
     ReplayStatements {
-        // The row's lock waits for the transaction in which a handler is at work.
+        // The rows' locks wait for transactions in which handlers are at work.
         begin: "
             UPDATE {schema}.subscriptions
-               SET state = 'replaying', replay_pos = 0, replay_until = pos
-             WHERE name = ANY($1) AND state = 'running'
+               SET state = 'replaying', replay_until = greatest(pos, replay_until)
+             WHERE name = ANY($1)
             RETURNING name",
-        fence: "
-            SELECT s.replay_pos, s.replay_until
-              FROM {schema}.leases l, {schema}.subscriptions s
-             WHERE l.name = $1 AND l.epoch = $2 AND s.name = $3 AND s.state = 'replaying'
-               FOR KEY SHARE OF l FOR NO KEY UPDATE OF s",
-        advance: "UPDATE {schema}.subscriptions SET replay_pos = $2 WHERE name = $1",
-        finish: "
+        // What is still in the log is fed again, and fails again if it must.
+        forget_lanes: "DELETE FROM {schema}.parked WHERE subscription = $1 AND pos > $2",
+        restart: "
             UPDATE {schema}.subscriptions
-               SET state = 'running', replay_pos = NULL, replay_until = NULL WHERE name = $1",
-        over: "
-            SELECT NOT EXISTS (SELECT FROM {schema}.subscriptions WHERE state = 'replaying')",
+               SET state = 'running', start_pos = $2, pos = $2, topics = '{}',
+                   error = NULL, error_at = NULL
+             WHERE name = $1",
         remaining: "
-            SELECT coalesce(sum(replay_until - replay_pos), 0)::bigint
-              FROM {schema}.subscriptions WHERE state = 'replaying'",
+            SELECT coalesce(sum(greatest(0, replay_until -
+                       CASE state WHEN 'replaying' THEN start_pos ELSE pos END)), 0)::bigint
+                       AS positions,
+                   coalesce(bool_and(state <> 'replaying' AND pos >= replay_until), true) AS over
+              FROM {schema}.subscriptions WHERE replay_until IS NOT NULL",
     }
 }
 
-/// Pauses the module's subscriptions that have read models, empties these and begins to feed the
-/// log again. To be called in one transaction: models that two subscriptions share are emptied
-/// before either is fed. Returns the subscriptions that will be replayed.
+/// Stops the subscriptions that have read models, empties these and has the log fed again. To be
+/// called in one transaction: models that two subscriptions share are emptied before either is fed.
+/// Returns the subscriptions that will be replayed. One that was paused runs afterwards.
+///
+/// # Panics
+/// When a read model is not a table of the module's schema: they are named by the program.
 pub async fn begin(
     tx: &mut PgConnection,
     schema: &Schema,
@@ -50,9 +56,9 @@ pub async fn begin(
         .filter(|s| !s.read_model.is_empty() && matches!(s.order, Order::PerSubject(_)))
         .collect();
     let names: Vec<_> = replayed.iter().map(|s| s.name.clone()).collect();
-    sqlx::query(safe(&statements.begin))
+    let begun: Vec<String> = sqlx::query_scalar(safe(&statements.begin))
         .bind(&names)
-        .execute(&mut *tx)
+        .fetch_all(&mut *tx)
         .await?;
     let mut tables: Vec<_> = replayed.iter().flat_map(|s| s.read_model).collect();
     tables.sort_unstable();
@@ -69,141 +75,70 @@ pub async fn begin(
             .execute(&mut *tx)
             .await?;
     }
-    Ok(names)
+    Ok(begun)
 }
 
 /// How many positions are still to be fed, over all subscriptions of the module.
 pub async fn remaining(conn: &mut PgConnection, schema: &Schema) -> Result<i64, sqlx::Error> {
-    let statements = ReplayStatements::new(schema);
-    sqlx::query_scalar(safe(&statements.remaining))
-        .fetch_one(conn)
-        .await
+    progress(conn, schema).await?.try_get("positions")
 }
 
-/// Is no subscription of the module replaying?
+/// Has every replay of the module ended? One that has nothing to feed may still be about to begin.
 pub async fn is_over(conn: &mut PgConnection, schema: &Schema) -> Result<bool, sqlx::Error> {
-    let statements = ReplayStatements::new(schema);
-    sqlx::query_scalar(safe(&statements.over))
+    progress(conn, schema).await?.try_get("over")
+}
+
+async fn progress(
+    conn: &mut PgConnection,
+    schema: &Schema,
+) -> Result<sqlx::postgres::PgRow, sqlx::Error> {
+    sqlx::query(safe(&ReplayStatements::new(schema).remaining))
         .fetch_one(conn)
         .await
 }
 
-/// Feeds one batch. False when the replay is over or must not go on here.
-pub(crate) async fn step(
+/// Sets a subscription back to its start. False when it must not be done here.
+pub(crate) async fn restart(
     subscriber: &Subscriber,
+    standing: &Standing,
     log: &Log,
     epoch: i64,
 ) -> Result<bool, sqlx::Error> {
     let schema = Schema::new(subscriber.db.module()).expect("modules have valid names");
     let statements = ReplayStatements::new(&schema);
-    let Some((pos, until)) = subscriber
-        .load()
-        .await?
-        .and_then(|s| s.replay_pos.zip(s.replay_until))
-    else {
-        return Ok(false);
-    };
-    let limit = subscriber.settings.batch;
-    let events = log.read(pos, until, subscriber.topics(), limit).await?;
-    let mut tx = subscriber.db.begin_for_bus().await?;
-    tx.mute();
-    let fenced = sqlx::query(safe(&statements.fence))
-        .bind(subscriber.lease())
-        .bind(epoch)
-        .bind(subscriber.name())
-        .fetch_optional(&mut *tx)
+    // What the log has lost is before its time now: a subject's first event that is left is
+    // accepted without the ones before.
+    let start = log
+        .hold(&subscriber.cursor_name(), standing.start_pos)
         .await?;
-    if fenced
-        .map(|row| row.try_get::<i64, _>("replay_pos"))
-        .transpose()?
-        != Some(pos)
+    failpoint::reach(subscriber.holder, Point::ReplayAnnounced).await;
+    let mut tx = subscriber.db.begin_for_bus().await?;
+    if subscriber
+        .fence(&mut tx, epoch, State::Replaying)
+        .await?
+        .is_none()
     {
         return Ok(false);
     }
-    if events.is_empty() {
-        sqlx::query(safe(&statements.finish))
-            .bind(subscriber.name())
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await?;
-        tracing::info!(
-            subscription = subscriber.cursor_name(),
-            until,
-            "replay ended"
-        );
-        return Ok(false);
-    }
-    let mut last = pos;
-    for event in &events {
-        if let Err(error) = subscriber.handle(&mut tx, event, true).await {
-            // What was done so far in this transaction is fed again; then the event is parked in
-            // one of its own, and passed over here.
-            tx.rollback().await?;
-            let mut tx = subscriber.db.begin_for_bus().await?;
-            if last == pos {
-                subscriber
-                    .park(&mut tx, &Lane::of(event), event, &error)
-                    .await?;
-                last = event.pos;
-            } else {
-                return feed_until(subscriber, log, epoch, pos, last, &statements).await;
-            }
-            advance(&mut tx, &statements, subscriber.name(), last).await?;
-            tx.commit().await?;
-            subscriber.load_held().await?;
-            return Ok(true);
-        }
-        last = event.pos;
-    }
-    advance(&mut tx, &statements, subscriber.name(), last).await?;
-    tx.commit().await?;
-    Ok(true)
-}
-
-/// Feeds again what came before the event that failed.
-async fn feed_until(
-    subscriber: &Subscriber,
-    log: &Log,
-    epoch: i64,
-    pos: i64,
-    until: i64,
-    statements: &ReplayStatements,
-) -> Result<bool, sqlx::Error> {
-    let events = log
-        .read(pos, until, subscriber.topics(), subscriber.settings.batch)
-        .await?;
-    let mut tx = subscriber.db.begin_for_bus().await?;
-    tx.mute();
-    let fenced = sqlx::query(safe(&statements.fence))
-        .bind(subscriber.lease())
-        .bind(epoch)
+    subscriber.inbox.clear(&mut tx).await?;
+    sqlx::query(safe(&statements.forget_lanes))
         .bind(subscriber.name())
-        .fetch_optional(&mut *tx)
+        .bind(start)
+        .execute(&mut *tx)
         .await?;
-    if fenced.is_none() {
-        return Ok(false);
-    }
-    for event in &events {
-        if subscriber.handle(&mut tx, event, true).await.is_err() {
-            // It went well a moment ago: the next step tries again from here.
-            return Ok(true);
-        }
-    }
-    advance(&mut tx, statements, subscriber.name(), until).await?;
+    sqlx::query(safe(&statements.restart))
+        .bind(subscriber.name())
+        .bind(start)
+        .execute(&mut *tx)
+        .await?;
+    failpoint::reach(subscriber.holder, Point::ReplayReset).await;
     tx.commit().await?;
+    failpoint::reach(subscriber.holder, Point::ReplayBegun).await;
+    tracing::info!(
+        subscription = subscriber.cursor_name(),
+        from = start,
+        until = standing.replay_until,
+        "replay begins"
+    );
     Ok(true)
-}
-
-async fn advance(
-    tx: &mut PgConnection,
-    statements: &ReplayStatements,
-    name: &str,
-    pos: i64,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(safe(&statements.advance))
-        .bind(name)
-        .bind(pos)
-        .execute(tx)
-        .await?;
-    Ok(())
 }

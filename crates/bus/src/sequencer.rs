@@ -6,6 +6,7 @@
 use kernel::Db;
 
 use crate::{
+    failpoint::{self, Point},
     lease::Leases,
     schema::{Schema, safe, statements},
 };
@@ -47,13 +48,18 @@ statements! {
                 ON CONFLICT (topic, subject) DO UPDATE SET pos = excluded.pos
             )
             UPDATE {schema}.head SET pos = pos + (SELECT count(*) FROM moved) RETURNING pos",
-        head: "SELECT pos FROM {schema}.head",
-        waiting: "SELECT EXISTS (SELECT FROM {schema}.outbox)",
+        look: "SELECT pos, EXISTS (SELECT FROM {schema}.outbox) FROM {schema}.head",
         roll: "SELECT {schema}.roll_log('1 day')",
         trim: "SELECT {schema}.trim_log(make_interval(secs => $1))",
+        left_behind: "
+            SELECT subscription FROM {schema}.cursors
+             WHERE updated_at < clock_timestamp() - make_interval(secs => $1)
+               AND pos < (SELECT lower_pos - 1 FROM {schema}.log_partitions
+                           ORDER BY lower_pos DESC LIMIT 1)",
     }
 }
 
+/// Fills one module's log.
 pub struct Sequencer {
     db: Db,
     statements: SequencerStatements,
@@ -76,11 +82,9 @@ impl Sequencer {
         epoch: i64,
     ) -> Result<Option<(i64, bool)>, sqlx::Error> {
         // A look without a transaction: most polls find nothing.
-        let waiting: bool = sqlx::query_scalar(safe(&self.statements.waiting))
-            .fetch_one(self.db.bus_pool())
-            .await?;
+        let (head, waiting) = self.look().await?;
         if !waiting {
-            return Ok(Some((self.head().await?, false)));
+            return Ok(Some((head, false)));
         }
         let mut tx = self.db.begin_for_bus().await?;
         if !leases.fence(&mut tx, LEASE, epoch).await? {
@@ -89,18 +93,25 @@ impl Sequencer {
         let before: i64 = sqlx::query_scalar(safe(&self.statements.lock_head))
             .fetch_one(&mut *tx)
             .await?;
+        failpoint::reach(leases.holder(), Point::SequencerLocked).await;
         let head: i64 = sqlx::query_scalar(safe(&self.statements.move_batch))
             .bind(before)
             .bind(self.batch)
             .fetch_one(&mut *tx)
             .await?;
+        failpoint::reach(leases.holder(), Point::SequencerMoved).await;
         tx.commit().await?;
+        failpoint::reach(leases.holder(), Point::SequencerCommitted).await;
         Ok(Some((head, head - before == self.batch)))
     }
 
     /// The position of the last event in the log.
     pub async fn head(&self) -> Result<i64, sqlx::Error> {
-        sqlx::query_scalar(safe(&self.statements.head))
+        Ok(self.look().await?.0)
+    }
+
+    async fn look(&self) -> Result<(i64, bool), sqlx::Error> {
+        sqlx::query_as(safe(&self.statements.look))
             .fetch_one(self.db.bus_pool())
             .await
     }
@@ -119,6 +130,18 @@ impl Sequencer {
                 module = self.db.module(),
                 dropped,
                 "old partitions of the log dropped"
+            );
+        }
+        let left_behind: Vec<String> = sqlx::query_scalar(safe(&self.statements.left_behind))
+            .bind(keep.as_secs_f64())
+            .fetch_all(self.db.bus_pool())
+            .await?;
+        for subscription in left_behind {
+            tracing::warn!(
+                module = self.db.module(),
+                subscription,
+                "the log is kept for a subscription that does not move; if it is gone for good, \
+                 delete its row from the module's cursors"
             );
         }
         Ok(())

@@ -51,12 +51,24 @@ impl Wakeup {
     /// There is something new for the sequencer or for readers of the log.
     pub fn events(&self) {
         self.outbox.notify_one();
+        self.moved();
+    }
+
+    /// The log has moved: readers in other processes may look.
+    pub(crate) fn moved(&self) {
         self.pending.lock().expect("no holder panics").events = true;
         self.flush.notify_one();
     }
 
+    /// Passes a hint on. One that would not survive the wire reaches this process only.
     pub fn hint(&self, hint: Hint) {
-        {
+        let fits = hint.topic.len() + hint.key.len() < MAX_PAYLOAD_BYTES / 2
+            && !hint
+                .topic
+                .chars()
+                .chain(hint.key.chars())
+                .any(char::is_control);
+        if fits {
             let mut pending = self.pending.lock().expect("no holder panics");
             if pending.hints.len() < MAX_HINTS {
                 pending.hints.insert((hint.topic.clone(), hint.key.clone()));
@@ -80,11 +92,14 @@ impl Wakeup {
             let pending = std::mem::take(&mut *self.pending.lock().expect("no holder panics"));
             for payload in payloads(self.instance, &pending) {
                 // A call that fails to go out is made up for by the others' poll.
-                let sent = sqlx::query("SELECT pg_notify($1, $2)")
-                    .bind(&self.channel)
-                    .bind(payload)
-                    .execute(db.bus_pool())
-                    .await;
+                // Not waiting for the disk: 200 a second would be as many flushes.
+                let sent = sqlx::query(
+                    "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)",
+                )
+                .bind(&self.channel)
+                .bind(payload)
+                .execute(db.bus_pool())
+                .await;
                 if let Err(error) = sent {
                     tracing::debug!(%error, "notification could not be sent");
                 }

@@ -4,6 +4,7 @@
 //! with a default, never changed or taken away; a breaking change is a new version beside the old
 //! one. `tests/app/contracts.rs` compares every type with its snapshot and refuses anything else.
 
+pub mod bus;
 pub mod identity;
 pub mod notification;
 pub mod profile;

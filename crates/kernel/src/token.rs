@@ -1,6 +1,9 @@
 //! Access tokens (RFC 9068): every module verifies them itself, from the published key set.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, RwLock},
+};
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::{
@@ -16,6 +19,7 @@ use crate::{
     ids::{SessionId, UserId},
     principal::Principal,
     problem::Problem,
+    secret::token_digest,
 };
 
 /// The claims of an access token (RFC 9068 §2.2).
@@ -49,7 +53,9 @@ pub struct Verifier {
     audience: String,
     world: World,
     keys: ArcSwap<HashMap<String, VerifyingKey>>,
-    denied: ArcSwap<Denied>,
+    denied: RwLock<Denied>,
+    /// Tokens whose signature was found good: checking one costs more than all else of a request.
+    checked: Mutex<Checked>,
     /// Moves when the key set changed, for those who wait for a first one.
     changed: watch::Sender<usize>,
 }
@@ -61,12 +67,14 @@ struct VerifyingKey {
 
 /// What is refused although its signature is good. Entries go when every token they could meet has
 /// expired.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Denied {
     /// Session → when the entry may go.
     sessions: BTreeMap<SessionId, i64>,
     /// Subject → (tokens issued at or before, when the entry may go).
     subjects: BTreeMap<String, (i64, i64)>,
+    /// The number of entries at which those that may go are looked for.
+    sweep_at: usize,
 }
 
 impl Verifier {
@@ -76,7 +84,8 @@ impl Verifier {
             audience: audience.to_owned(),
             world,
             keys: ArcSwap::default(),
-            denied: ArcSwap::default(),
+            denied: RwLock::default(),
+            checked: Mutex::default(),
             changed: watch::Sender::new(0),
         }
     }
@@ -166,24 +175,27 @@ impl Verifier {
 
     /// Refuses every token of a session from now on.
     pub fn deny_session(&self, session: SessionId, until: i64) {
-        let now = self.world.now().unix_timestamp();
-        self.denied.rcu(|denied| {
-            let mut denied = Denied::clone(denied);
-            denied.forget(now);
+        self.deny(until, |denied| {
             denied.sessions.insert(session, until);
-            denied
         });
     }
 
     /// Refuses every token of a subject issued at or before `issued`.
     pub fn deny_subject(&self, subject: &str, issued: i64, until: i64) {
-        let now = self.world.now().unix_timestamp();
-        self.denied.rcu(|denied| {
-            let mut denied = Denied::clone(denied);
-            denied.forget(now);
+        self.deny(until, |denied| {
             denied.subjects.insert(subject.to_owned(), (issued, until));
-            denied
         });
+    }
+
+    fn deny(&self, until: i64, add: impl FnOnce(&mut Denied)) {
+        let now = self.world.now().unix_timestamp();
+        // Every token that it could meet has expired already.
+        if until <= now {
+            return;
+        }
+        let mut denied = self.denied.write().expect("no holder panics");
+        denied.forget(now);
+        add(&mut denied);
     }
 
     /// The caller that the token stands for.
@@ -201,22 +213,42 @@ impl Verifier {
                 Ok(Principal::User {
                     id,
                     session,
-                    roles: claims.roles,
+                    roles: claims.roles.clone(),
                     scopes,
                 })
             }
             None => Ok(Principal::Service {
-                id: claims.sub,
+                id: claims.sub.clone(),
                 scopes,
             }),
         }
     }
 
-    fn claims(&self, token: &str) -> Option<Claims> {
+    fn claims(&self, token: &str) -> Option<Arc<Claims>> {
         // Longer than any that we issue: not worth a signature check.
         if token.len() > 4_096 {
             return None;
         }
+        let digest = token_digest(token);
+        let known = self.checked.lock().expect("no holder panics").get(&digest);
+        let claims = match known {
+            Some(claims) => claims,
+            None => {
+                let claims = Arc::new(self.check_signature(token)?);
+                let mut checked = self.checked.lock().expect("no holder panics");
+                checked.insert(digest, Arc::clone(&claims));
+                claims
+            }
+        };
+        let now = self.world.now().unix_timestamp();
+        let current = claims.exp > now && claims.iat <= now + 60;
+        let denied = self.denied.read().expect("no holder panics");
+        (current && !denied.denies(&claims)).then_some(claims)
+    }
+
+    /// The claims of a token that one of our keys signed, for us; whether they are current is not
+    /// looked at.
+    fn check_signature(&self, token: &str) -> Option<Claims> {
         let header = decode_header(token).ok()?;
         if header.typ.as_deref() != Some(TOKEN_TYPE) {
             return None;
@@ -229,19 +261,51 @@ impl Verifier {
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        // Expiry is checked below, against the clock that was passed in.
+        // Expiry is checked each time, against the clock that was passed in.
         validation.validate_exp = false;
-        let claims = decode::<Claims>(token, &key.key, &validation).ok()?.claims;
-        let now = self.world.now().unix_timestamp();
-        let current = claims.exp > now && claims.iat <= now + 60;
-        (current && !self.denied.load().denies(&claims)).then_some(claims)
+        let token = decode::<Claims>(token, &key.key, &validation).ok()?;
+        Some(token.claims)
+    }
+}
+
+/// Each half of what is remembered of checked tokens, in entries of some hundred bytes.
+const CHECKED_HALF: usize = 4_096;
+
+/// Digests of good tokens and their claims: two halves, of which the older goes when the newer is
+/// full, so that tokens in use stay and memory is bounded.
+#[derive(Default)]
+struct Checked {
+    newer: HashMap<[u8; 32], Arc<Claims>>,
+    older: HashMap<[u8; 32], Arc<Claims>>,
+}
+
+impl Checked {
+    fn get(&mut self, digest: &[u8; 32]) -> Option<Arc<Claims>> {
+        if let Some(claims) = self.newer.get(digest) {
+            return Some(Arc::clone(claims));
+        }
+        let claims = self.older.remove(digest)?;
+        self.insert(*digest, Arc::clone(&claims));
+        Some(claims)
+    }
+
+    fn insert(&mut self, digest: [u8; 32], claims: Arc<Claims>) {
+        if self.newer.len() >= CHECKED_HALF {
+            self.older = std::mem::take(&mut self.newer);
+        }
+        self.newer.insert(digest, claims);
     }
 }
 
 impl Denied {
+    /// Drops what may go, now and then: a look at every entry for each new one would be too much.
     fn forget(&mut self, now: i64) {
+        if self.sessions.len() + self.subjects.len() < self.sweep_at {
+            return;
+        }
         self.sessions.retain(|_, until| *until > now);
         self.subjects.retain(|_, (_, until)| *until > now);
+        self.sweep_at = 1_024 + 2 * (self.sessions.len() + self.subjects.len());
     }
 
     fn denies(&self, claims: &Claims) -> bool {

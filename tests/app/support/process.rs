@@ -37,6 +37,7 @@ pub fn banyan(data_dir: &Path) -> Command {
         .env("BANYAN__LOG__FILTER", "warn")
         .env("BANYAN__IDENTITY__HASH_MEMORY_KIB", "8192")
         .env("BANYAN__IDENTITY__HASH_PASSES", "1")
+        .env("BANYAN__IDENTITY__MAX_REGISTRATIONS_PER_ADDRESS", "100")
         .env("BANYAN__BUS__LEASE_SECONDS", "2")
         .arg("--data-dir")
         .arg(data_dir)
@@ -50,19 +51,30 @@ pub fn banyan(data_dir: &Path) -> Command {
 pub struct Process {
     pub child: Child,
     pub url: String,
+    log: PathBuf,
 }
 
 impl Process {
-    pub async fn serve(data_dir: &Path) -> Self {
-        // Bound and let go of: the program takes the port a moment later.
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
+    /// Bound and let go of: the program takes it a moment later.
+    pub fn free_port() -> u16 {
+        std::net::TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .expect("a free port")
-            .port();
-        Self::serve_on(data_dir, port).await
+            .port()
     }
 
+    pub async fn serve(data_dir: &Path) -> Self {
+        Self::serve_on(data_dir, Self::free_port()).await
+    }
+
+    /// Serves, and has become ready.
     pub async fn serve_on(data_dir: &Path, port: u16) -> Self {
+        let mut process = Self::start(data_dir, port);
+        process.answers("/health/ready", 200).await;
+        process
+    }
+
+    pub fn start(data_dir: &Path, port: u16) -> Self {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -74,31 +86,32 @@ impl Process {
             .stderr(log)
             .spawn()
             .expect("the program starts");
-        let mut process = Self {
+        let log = data_dir.join("serve.log");
+        Self {
             child,
             url: format!("http://127.0.0.1:{port}"),
-        };
-        process.ready(data_dir).await;
-        process
+            log,
+        }
     }
 
-    async fn ready(&mut self, data_dir: &Path) {
+    /// Waits until a path is answered with a status.
+    pub async fn answers(&mut self, path: &str, status: u16) {
         let http = reqwest::Client::new();
-        let url = format!("{}/health/ready", self.url);
+        let url = format!("{}{path}", self.url);
         let started = Instant::now();
         loop {
             if let Ok(answer) = http.get(&url).send().await
-                && answer.status() == 200
+                && answer.status() == status
             {
                 return;
             }
-            let log = || std::fs::read_to_string(data_dir.join("serve.log")).unwrap_or_default();
+            let log = || std::fs::read_to_string(&self.log).unwrap_or_default();
             if let Some(status) = self.child.try_wait().expect("a child of ours") {
                 panic!("the program ended with {status}: {}", log());
             }
             assert!(
                 started.elapsed() < Duration::from_secs(60),
-                "not ready: {}",
+                "{path} does not answer {status}: {}",
                 log()
             );
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,0 +1,216 @@
+//! The subscriber's side: a subscription's way through its publisher's log.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Attached, InProcess, Trouble};
+use crate::{
+    failpoint::{self, Point},
+    replay,
+    subscriber::{Outcome, Retried, Standing, State, Subscriber},
+};
+
+/// How long a subscription to a whole log waits after a failure, at most.
+const STUCK_DELAY_MAX: Duration = Duration::from_secs(30);
+
+/// What a step of a subscription came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Moved,
+    Idle,
+    /// To be loaded anew: another instance took over, or somebody changed it.
+    Fenced,
+    Stuck,
+}
+
+impl InProcess {
+    pub(super) async fn run_subscription(
+        &self,
+        attached: &Attached,
+        subscriber: &Subscriber,
+        stop: &CancellationToken,
+    ) {
+        let mut lease = attached.leases.watch(subscriber.lease());
+        let mut attachments = self.attached.subscribe();
+        let name = subscriber.cursor_name();
+        let mut trouble = Trouble::of(format!("subscription {name} cannot go on"));
+        while !stop.is_cancelled() {
+            let epoch = *lease.borrow_and_update();
+            let publisher = self.publisher(&subscriber.subscription().publisher);
+            let (Some(epoch), Some(publisher)) = (epoch, publisher) else {
+                tokio::select! {
+                    _ = lease.changed() => {}
+                    _ = attachments.changed() => {}
+                    () = stop.cancelled() => {}
+                }
+                continue;
+            };
+            let followed = self
+                .follow(subscriber, &publisher, epoch, &mut lease, stop)
+                .await;
+            trouble.tell(followed.as_ref().err());
+            if followed.is_err() {
+                tokio::select! {
+                    () = tokio::time::sleep(self.glance()) => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+        }
+    }
+
+    /// Follows the publisher's log until the lease is lost, the publisher is replaced or it is time
+    /// to stop.
+    async fn follow(
+        &self,
+        subscriber: &Subscriber,
+        publisher: &Arc<Attached>,
+        epoch: i64,
+        lease: &mut watch::Receiver<Option<i64>>,
+        stop: &CancellationToken,
+    ) -> Result<(), sqlx::Error> {
+        let mut head = publisher.head.subscribe();
+        let mut standing = subscriber.begin(&publisher.log).await?;
+        let mut looked = Instant::now();
+        let mut told = (Instant::now(), None);
+        let mut failures = 0;
+        loop {
+            let current = self.publisher(publisher.db.module());
+            if stop.is_cancelled()
+                || *lease.borrow() != Some(epoch)
+                || current.is_none_or(|p| !Arc::ptr_eq(&p, publisher))
+            {
+                return Ok(());
+            }
+            head.mark_unchanged();
+            let step = self
+                .step(subscriber, publisher, &mut standing, epoch, false)
+                .await?;
+            if told.0.elapsed() > self.glance() && told.1 != Some(standing.pos) {
+                let cursor = subscriber.cursor_name();
+                publisher.log.acknowledge(&cursor, standing.pos).await?;
+                told = (Instant::now(), Some(standing.pos));
+                failpoint::reach(subscriber.holder, Point::BatchAcknowledged).await;
+            }
+            let pause = match step {
+                Step::Moved => {
+                    failures = 0;
+                    continue;
+                }
+                Step::Fenced => {
+                    standing = subscriber.begin(&publisher.log).await?;
+                    self.settings.poll
+                }
+                Step::Stuck => {
+                    failures += 1;
+                    let bound = self.settings.backoff_base * (1 << failures.min(6));
+                    bound.min(STUCK_DELAY_MAX)
+                }
+                Step::Idle => self.idle_time(subscriber).await?,
+            };
+            tokio::select! {
+                _ = head.changed(), if step == Step::Idle => {}
+                () = tokio::time::sleep(pause) => {}
+                _ = lease.changed() => {}
+                () = stop.cancelled() => {}
+            }
+            // It may have been paused, set back or replayed meanwhile, or its lanes emptied by hand.
+            if step == Step::Idle && looked.elapsed() >= self.glance() {
+                standing = subscriber.load().await?.ok_or(sqlx::Error::RowNotFound)?;
+                if subscriber.holds_lanes() {
+                    subscriber.load_held().await?;
+                }
+                looked = Instant::now();
+            }
+        }
+    }
+
+    /// Until the next look, if nobody calls.
+    async fn idle_time(&self, subscriber: &Subscriber) -> Result<Duration, sqlx::Error> {
+        if !subscriber.holds_lanes() {
+            return Ok(self.glance());
+        }
+        let due = subscriber.parked.next_due(subscriber.db.bus_pool()).await?;
+        Ok(due.map_or(self.glance(), |due| {
+            due.max(Duration::from_millis(10)).min(self.glance())
+        }))
+    }
+
+    /// One batch of a subscription, or the retries that are due.
+    pub(super) async fn step(
+        &self,
+        subscriber: &Subscriber,
+        publisher: &Attached,
+        standing: &mut Standing,
+        epoch: i64,
+        now: bool,
+    ) -> Result<Step, sqlx::Error> {
+        match standing.state {
+            State::Running => {}
+            State::Paused => return Ok(Step::Fenced),
+            State::Replaying => {
+                if !replay::restart(subscriber, standing, &publisher.log, epoch).await? {
+                    return Ok(Step::Fenced);
+                }
+                *standing = subscriber.begin(&publisher.log).await?;
+                return Ok(Step::Moved);
+            }
+        }
+        let retried = if subscriber.holds_lanes() {
+            subscriber.retry_due(standing, epoch, now).await?
+        } else {
+            Retried::Nothing
+        };
+        if retried == Retried::Fenced {
+            return Ok(Step::Fenced);
+        }
+        // What is fed again and what is new do not share a transaction.
+        let head = *publisher.head.borrow();
+        let end = match standing.replay_until {
+            Some(until) if standing.pos < until => until.min(head),
+            _ => head,
+        };
+        if standing.pos >= end {
+            let moved = retried == Retried::Moved;
+            return Ok(if moved { Step::Moved } else { Step::Idle });
+        }
+        let limit = self.settings.batch;
+        let events = publisher
+            .log
+            .read(standing.pos, end, subscriber.topics(), limit)
+            .await?;
+        failpoint::reach(subscriber.holder, Point::BatchRead).await;
+        let until = match events.last() {
+            Some(last) if i64::try_from(events.len()).is_ok_and(|n| n == limit) => last.pos,
+            _ => end,
+        };
+        match subscriber.process(standing, &events, until, epoch).await? {
+            Outcome::Handled => Ok(Step::Moved),
+            Outcome::Fenced => Ok(Step::Fenced),
+            Outcome::Stuck => Ok(Step::Stuck),
+            Outcome::Gap { at, expected } => {
+                let event = &events[at];
+                let start = standing.start_of(event.topic());
+                let missing = publisher
+                    .log
+                    .find(event.topic(), &event.subject, expected, start)
+                    .await?;
+                let gone_on = match missing {
+                    Some(pos) if pos < event.pos => {
+                        subscriber.rewind(standing, pos - 1, epoch).await?
+                    }
+                    _ => {
+                        subscriber
+                            .park_gap(standing, event, expected, epoch)
+                            .await?
+                    }
+                };
+                Ok(if gone_on { Step::Moved } else { Step::Fenced })
+            }
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! The in-process transport: each subscription reads its publisher's log by itself.
+
+mod broadcast;
+mod drain;
+mod follow;
+mod sequence;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use kernel::{Broadcast, Db, EventBus, Hint, Subscription, db::Outgoing};
+use sqlx::PgConnection;
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    Settings,
+    lease::Leases,
+    log::Log,
+    outbox::Outbox,
+    schema::Schema,
+    sequencer::{self, Sequencer},
+    subscriber::{Subscriber, lease_name},
+    wakeup::Wakeup,
+};
+use broadcast::Following;
+
+/// The bus of a process whose modules are all local.
+pub struct InProcess {
+    /// Tells this process from others on the same database.
+    instance: Uuid,
+    settings: Settings,
+    outboxes: Mutex<HashMap<String, Arc<Outbox>>>,
+    wakeups: Mutex<HashMap<String, Arc<Wakeup>>>,
+    modules: Mutex<HashMap<String, Arc<Attached>>>,
+    /// Moves when a module is attached: subscriptions may wait for their publisher.
+    attached: watch::Sender<usize>,
+    hints: tokio::sync::broadcast::Sender<Hint>,
+    broadcasts: Mutex<Vec<Arc<Following>>>,
+}
+
+/// A module on the bus.
+pub struct Attached {
+    db: Db,
+    log: Log,
+    sequencer: Sequencer,
+    leases: Arc<Leases>,
+    wakeup: Arc<Wakeup>,
+    /// The position of the last event in the log, as far as this process knows.
+    head: watch::Sender<i64>,
+    subscribers: Vec<Arc<Subscriber>>,
+}
+
+impl InProcess {
+    pub fn new(instance: Uuid, settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            instance,
+            settings,
+            outboxes: Mutex::default(),
+            wakeups: Mutex::default(),
+            modules: Mutex::default(),
+            attached: watch::Sender::new(0),
+            hints: tokio::sync::broadcast::Sender::new(1_024),
+            broadcasts: Mutex::default(),
+        })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn outbox(&self, module: &str) -> Arc<Outbox> {
+        let mut outboxes = self.outboxes.lock().expect("no holder panics");
+        let outbox = outboxes.entry(module.to_owned()).or_insert_with(|| {
+            Arc::new(Outbox::new(
+                &Schema::new(module).expect("modules have valid names"),
+            ))
+        });
+        Arc::clone(outbox)
+    }
+
+    fn wakeup(&self, module: &str) -> Arc<Wakeup> {
+        let mut wakeups = self.wakeups.lock().expect("no holder panics");
+        let wakeup = wakeups.entry(module.to_owned()).or_insert_with(|| {
+            let schema = Schema::new(module).expect("modules have valid names");
+            Arc::new(Wakeup::new(&schema, self.instance, self.hints.clone()))
+        });
+        Arc::clone(wakeup)
+    }
+
+    /// Puts a started module on the bus. `other_leases` are for what else one instance at a time
+    /// may do, such as jobs.
+    ///
+    /// While the module runs, its bus pool holds a connection for notifications, and each
+    /// subscription, the sequencer and the leases use one at a time: it should have a few more
+    /// than subscriptions.
+    pub async fn attach(
+        &self,
+        db: Db,
+        subscriptions: Vec<Subscription>,
+        other_leases: Vec<String>,
+    ) -> Result<Arc<Attached>, sqlx::Error> {
+        let module = db.module().to_owned();
+        let schema = Schema::new(&module).expect("modules have valid names");
+        let mut wanted = other_leases;
+        wanted.push(sequencer::LEASE.to_owned());
+        wanted.extend(subscriptions.iter().map(|s| lease_name(&s.name)));
+        let leases = Arc::new(Leases::new(
+            db.bus_pool().clone(),
+            &schema,
+            self.instance,
+            self.settings.lease_ttl,
+            wanted,
+        ));
+        leases.declare().await?;
+        let subscribers = subscriptions
+            .into_iter()
+            .map(|subscription| {
+                Arc::new(Subscriber::new(
+                    db.clone(),
+                    &schema,
+                    subscription,
+                    self.instance,
+                    self.settings.clone(),
+                ))
+            })
+            .collect();
+        let sequencer = Sequencer::new(db.clone(), &schema, self.settings.sequencer_batch);
+        let attached = Arc::new(Attached {
+            log: Log::new(db.bus_pool().clone(), &schema),
+            head: watch::Sender::new(sequencer.head().await?),
+            sequencer,
+            leases,
+            wakeup: self.wakeup(&module),
+            subscribers,
+            db,
+        });
+        self.modules
+            .lock()
+            .expect("no holder panics")
+            .insert(module, Arc::clone(&attached));
+        self.attached.send_modify(|n| *n += 1);
+        Ok(attached)
+    }
+
+    fn publisher(&self, module: &str) -> Option<Arc<Attached>> {
+        self.modules
+            .lock()
+            .expect("no holder panics")
+            .get(module)
+            .cloned()
+    }
+
+    /// Works for a module until the token is cancelled: then work in hand is finished and the
+    /// leases are released. Ends early with an error when a task of it cannot go on.
+    pub async fn run(
+        self: &Arc<Self>,
+        attached: Arc<Attached>,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let stop = shutdown.child_token();
+        let mut loops: JoinSet<anyhow::Result<()>> = JoinSet::new();
+        for subscriber in &attached.subscribers {
+            let (bus, attached) = (Arc::clone(self), Arc::clone(&attached));
+            let (subscriber, stop) = (Arc::clone(subscriber), stop.clone());
+            loops.spawn(async move {
+                bus.run_subscription(&attached, &subscriber, &stop).await;
+                Ok(())
+            });
+        }
+        {
+            let (bus, attached, stop) = (Arc::clone(self), Arc::clone(&attached), stop.clone());
+            loops.spawn(async move {
+                bus.run_sequencer(&attached, &stop).await;
+                Ok(())
+            });
+        }
+        {
+            let (attached, stop) = (Arc::clone(&attached), stop.clone());
+            loops.spawn(async move {
+                let service = async {
+                    tokio::join!(attached.leases.run(), attached.run_wakeup());
+                };
+                stop.run_until_cancelled(service).await;
+                Ok(())
+            });
+        }
+        let mut result = Ok(());
+        while let Some(ended) = loops.join_next().await {
+            if !stop.is_cancelled() {
+                result = match ended {
+                    Ok(Ok(())) => Err(anyhow::anyhow!("a task of the bus ended by itself")),
+                    Ok(Err(error)) => Err(error),
+                    Err(panic) => Err(anyhow::anyhow!("a task of the bus panicked: {panic}")),
+                };
+                stop.cancel();
+            }
+        }
+        if let Err(error) = attached.leases.release().await {
+            tracing::debug!(%error, "leases could not be released; they will expire");
+        }
+        result
+    }
+
+    /// Takes the module off the bus.
+    pub fn detach(&self, attached: &Arc<Attached>) {
+        let mut modules = self.modules.lock().expect("no holder panics");
+        let module = attached.db.module();
+        if modules
+            .get(module)
+            .is_some_and(|current| Arc::ptr_eq(current, attached))
+        {
+            modules.remove(module);
+        }
+    }
+
+    /// Every how long an idle subscription looks whether it was paused, set back or replayed, and
+    /// a busy one tells its publisher how far it has come.
+    fn glance(&self) -> Duration {
+        self.settings.poll * 4
+    }
+}
+
+impl Attached {
+    /// What this instance may do for the module now.
+    pub fn leases(&self) -> &Arc<Leases> {
+        &self.leases
+    }
+
+    pub fn subscribers(&self) -> &[Arc<Subscriber>] {
+        &self.subscribers
+    }
+
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Keeps the wake-up connections alive: without them everything goes on by polling. A process
+    /// that only answers requests runs this alone, to call those that work.
+    pub async fn run_wakeup(&self) {
+        let module = self.db.module();
+        let mut trouble = Trouble::of(format!("notifications of {module} cannot be listened to"));
+        loop {
+            let result = self.wakeup.run(&self.db).await;
+            trouble.tell(result.as_ref().err());
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+/// Tells of a fault when it begins and when it ends, not each time it is met.
+struct Trouble {
+    what: String,
+    since: Option<Instant>,
+}
+
+impl Trouble {
+    fn of(what: String) -> Self {
+        Self { what, since: None }
+    }
+
+    fn tell(&mut self, error: Option<&sqlx::Error>) {
+        let what = &self.what;
+        match (error, self.since) {
+            (Some(error), None) => {
+                tracing::warn!(%error, "{what}");
+                self.since = Some(Instant::now());
+            }
+            (None, Some(since)) => {
+                tracing::info!(seconds = since.elapsed().as_secs(), "over: {what}");
+                self.since = None;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[async_trait]
+impl EventBus for InProcess {
+    async fn write_outbox(
+        &self,
+        conn: &mut PgConnection,
+        module: &str,
+        events: &[Outgoing],
+    ) -> Result<(), sqlx::Error> {
+        self.outbox(module).write(conn, events).await
+    }
+
+    fn committed(&self, module: &str) {
+        self.wakeup(module).events();
+    }
+
+    fn hint(&self, hint: Hint) {
+        let module = hint.topic.split('.').next().unwrap_or_default().to_owned();
+        self.wakeup(&module).hint(hint);
+    }
+
+    fn hints(&self) -> tokio::sync::broadcast::Receiver<Hint> {
+        self.hints.subscribe()
+    }
+
+    async fn broadcast(&self, publisher: &Db, broadcast: Broadcast) -> Result<(), anyhow::Error> {
+        self.follow_broadcast(publisher, broadcast).await
+    }
+}

@@ -1,0 +1,144 @@
+//! Where a subscription stands, and where it begins.
+
+use std::collections::HashMap;
+
+use kernel::Start;
+use sqlx::{Row, types::Json};
+
+use super::Subscriber;
+use crate::{
+    failpoint::{self, Point},
+    log::Log,
+    schema::{safe, statements},
+};
+
+statements! {
+    /// What makes a subscription known.
+    StandingStatements {
+        declare: "
+            INSERT INTO {schema}.subscriptions (name, publisher, start_pos, pos)
+            VALUES ($1, $2, $3, $3) ON CONFLICT DO NOTHING",
+        load: "
+            SELECT pos, start_pos, topics, state, replay_until
+              FROM {schema}.subscriptions WHERE name = $1",
+        // What lies before belongs to a time when nobody here asked for it. A topic that an older
+        // release does not know stays: it may hold the subscription for a while yet.
+        learn: "
+            UPDATE {schema}.subscriptions
+               SET topics = (SELECT jsonb_object_agg(topic, pos) FROM unnest($2::text[]) AS topic)
+                            || topics
+             WHERE name = $1 AND NOT topics ?& $2::text[]",
+    }
+}
+
+/// Where a subscription stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Everything up to here was handled or copied to a lane.
+    pub pos: i64,
+    /// Events up to here were before its time.
+    pub start_pos: i64,
+    /// The same for each topic, none before `start_pos`.
+    pub topics: HashMap<String, i64>,
+    pub state: State,
+    /// Events up to here took effect before the last replay.
+    pub replay_until: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Running,
+    /// By hand.
+    Paused,
+    /// To be set back to its start.
+    Replaying,
+}
+
+impl State {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Replaying => "replaying",
+        }
+    }
+}
+
+impl Standing {
+    /// Events of the topic up to here were before the subscription's time.
+    pub(crate) fn start_of(&self, topic: &str) -> i64 {
+        self.topics.get(topic).copied().unwrap_or(self.start_pos)
+    }
+
+    /// Is what lies up to `pos` fed again?
+    pub(crate) fn replays(&self, pos: i64) -> bool {
+        self.replay_until.is_some_and(|until| pos <= until)
+    }
+}
+
+impl Subscriber {
+    /// Makes the subscription known, from its start in the publisher's log, and learns where it
+    /// stands and which lanes it holds; to be called when the lease was taken.
+    pub async fn begin(&self, log: &Log) -> Result<Standing, sqlx::Error> {
+        let mut standing = self.load().await?;
+        if standing.is_none() {
+            self.declare(log).await?;
+        }
+        let topics = self.topics.as_deref().unwrap_or_default();
+        let knows = |s: &Standing| topics.iter().all(|topic| s.topics.contains_key(topic));
+        if !standing.as_ref().is_some_and(knows) {
+            self.learn(topics).await?;
+            standing = self.load().await?;
+        }
+        self.load_held().await?;
+        standing.ok_or(sqlx::Error::RowNotFound)
+    }
+
+    async fn declare(&self, log: &Log) -> Result<(), sqlx::Error> {
+        let start = match self.subscription.start {
+            Start::Oldest => log.before_oldest().await?,
+            Start::Now => log.head().await?,
+        };
+        // Before our own row: the log must not be trimmed between the two.
+        let start = log.hold(&self.cursor_name(), start).await?;
+        failpoint::reach(self.holder, Point::SubscriptionAnnounced).await;
+        sqlx::query(safe(&self.standing.declare))
+            .bind(self.name())
+            .bind(&self.subscription.publisher)
+            .bind(start)
+            .execute(self.db.bus_pool())
+            .await?;
+        Ok(())
+    }
+
+    async fn learn(&self, topics: &[String]) -> Result<(), sqlx::Error> {
+        sqlx::query(safe(&self.standing.learn))
+            .bind(self.name())
+            .bind(topics)
+            .execute(self.db.bus_pool())
+            .await?;
+        Ok(())
+    }
+
+    /// Where it stands, if it is known.
+    pub async fn load(&self) -> Result<Option<Standing>, sqlx::Error> {
+        let row = sqlx::query(safe(&self.standing.load))
+            .bind(self.name())
+            .fetch_optional(self.db.bus_pool())
+            .await?;
+        row.map(|row| {
+            Ok(Standing {
+                pos: row.try_get("pos")?,
+                start_pos: row.try_get("start_pos")?,
+                topics: row.try_get::<Json<_>, _>("topics")?.0,
+                state: match row.try_get("state")? {
+                    "running" => State::Running,
+                    "replaying" => State::Replaying,
+                    _ => State::Paused,
+                },
+                replay_until: row.try_get("replay_until")?,
+            })
+        })
+        .transpose()
+    }
+}
