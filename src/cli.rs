@@ -119,7 +119,7 @@ pub fn run() -> anyhow::Result<()> {
     {
         let config = load(&options, Vec::new())?;
         return runtime.block_on(async {
-            let app = open(config).await?;
+            let app = open(config, Create::No).await?;
             app.migrate(*module).await?;
             let context = app.context(*module);
             let result = verb.run.run(context, arguments).await;
@@ -148,7 +148,7 @@ pub fn run() -> anyhow::Result<()> {
         Verb::Migrate => {
             let config = load(&options, Vec::new())?;
             runtime.block_on(async {
-                let app = open(config).await?;
+                let app = open(config, Create::Yes).await?;
                 for module in MODULES {
                     app.migrate(*module).await?;
                     println!("{} is up to date", module.name());
@@ -179,7 +179,7 @@ pub fn run() -> anyhow::Result<()> {
         Verb::Events(verb) => {
             let config = load(&options, Vec::new())?;
             runtime.block_on(async {
-                let app = Arc::new(open(config).await?);
+                let app = Arc::new(open(config, Create::No).await?);
                 let result = events::run(&app, verb).await;
                 if let Ok(app) = Arc::try_unwrap(app) {
                     app.places.close().await?;
@@ -211,9 +211,25 @@ fn load(options: &Options, mut flags: Vec<(String, Value)>) -> anyhow::Result<Co
     Config::load(MODULES, &sources)
 }
 
+/// May the verb make an installation where there is none?
+#[derive(PartialEq, Eq)]
+enum Create {
+    Yes,
+    No,
+}
+
 /// For verbs: everything that modules share, with the embedded database running.
-async fn open(config: Config) -> anyhow::Result<App> {
+async fn open(config: Config, create: Create) -> anyhow::Result<App> {
     telemetry::start_quiet();
+    let data_dir = &config.host.server.data_dir;
+    let embedded = config.host.database.url.expose().is_empty();
+    if embedded && create == Create::No && !data_dir.join("secrets").exists() {
+        bail!(
+            "there is no installation in {}: name its folder with --data-dir, or its database with \
+             database.url (`banyan serve` or `banyan migrate` makes one)",
+            std::path::absolute(data_dir)?.display()
+        );
+    }
     App::open(config, World::system(), Arc::new(LogBuffer::new(1_000))).await
 }
 

@@ -183,6 +183,7 @@ impl Config {
             &toml::to_string(&defaults)?,
             FileFormat::Toml,
         ));
+        refuse_misspelt(&sources.variables)?;
         let given = given(sources)?;
         let stage = stage(sources, &given, &defaults)?;
         builder = builder.add_source(File::from_str(
@@ -201,6 +202,8 @@ impl Config {
         );
         resolve_files(&mut document, &defaults, "")?;
         coerce(&mut document, &defaults);
+
+        derive_public_url(&mut document, stage)?;
 
         let mut rest = document.clone();
         let sections = modules
@@ -254,6 +257,52 @@ impl Config {
         ensure!(
             (1..=10_000).contains(&host.bus.batch),
             "bus.batch: 1 to 10000"
+        );
+        let server = &host.server;
+        for (key, value, range) in [
+            (
+                "server.max_body_bytes",
+                server.max_body_bytes as u64,
+                1_024..=1 << 30,
+            ),
+            (
+                "server.request_timeout_seconds",
+                server.request_timeout_seconds,
+                1..=3_600,
+            ),
+            (
+                "server.header_timeout_seconds",
+                server.header_timeout_seconds,
+                1..=3_600,
+            ),
+            (
+                "server.max_connections",
+                server.max_connections as u64,
+                10..=1_000_000,
+            ),
+            ("server.drain_seconds", server.drain_seconds, 0..=3_600),
+            (
+                "server.shutdown_seconds",
+                server.shutdown_seconds,
+                0..=3_600,
+            ),
+            ("bus.log_keep_days", host.bus.log_keep_days, 1..=3_650),
+            (
+                "log.buffer_records",
+                host.log.buffer_records as u64,
+                100..=10_000_000,
+            ),
+        ] {
+            let (least, most) = (range.start(), range.end());
+            ensure!(
+                range.contains(&value),
+                "{key} is {value}: {least} to {most} are possible"
+            );
+        }
+        let url = &server.public_url;
+        ensure!(
+            url.username().is_empty() && url.query().is_none() && url.fragment().is_none(),
+            "server.public_url is only scheme, host, port and path"
         );
         let external = !host.database.url.expose().is_empty();
         if external {
@@ -346,10 +395,30 @@ fn given(sources: &Sources) -> anyhow::Result<Table> {
     Ok(given)
 }
 
+/// Variables that are no keys.
+const OTHER_VARIABLES: &[&str] = &[
+    "BANYAN_ENV",
+    "BANYAN_CONFIG",
+    "BANYAN_ADMIN_URL",
+    "BANYAN_POSTGRES_BIN",
+];
+
+/// A key with one underscore too few would be passed over, and a default used in its place.
+fn refuse_misspelt(variables: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    for name in variables.keys() {
+        let ours = name.starts_with("BANYAN_") && !name.starts_with("BANYAN_TEST_");
+        if ours && !name.starts_with("BANYAN__") && !OTHER_VARIABLES.contains(&&**name) {
+            bail!("{name} in the environment is not known: keys are written BANYAN__SECTION__KEY");
+        }
+    }
+    Ok(())
+}
+
 fn stage(sources: &Sources, given: &Table, defaults: &Table) -> anyhow::Result<Stage> {
     let name = sources
         .environment
         .as_deref()
+        .filter(|name| !name.is_empty())
         .or_else(|| given.get("environment")?.as_str())
         .or_else(|| defaults.get("environment")?.as_str())
         .unwrap_or_default();
@@ -424,6 +493,28 @@ fn coerce(table: &mut Table, defaults: &Table) {
     }
 }
 
+/// In development people reach the program where it listens; in production nobody can tell.
+fn derive_public_url(document: &mut Table, stage: Stage) -> anyhow::Result<()> {
+    let Some(Value::Table(server)) = document.get_mut("server") else {
+        return Ok(());
+    };
+    if server.get("public_url").and_then(Value::as_str) != Some("") {
+        return Ok(());
+    }
+    ensure!(
+        stage == Stage::Development,
+        "server.public_url must be set: the base of links in mails, such as https://api.example.com"
+    );
+    let listen = server
+        .get("listen")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let port = listen.rsplit(':').next().unwrap_or_default();
+    let url = format!("http://localhost:{port}");
+    server.insert("public_url".to_owned(), Value::String(url));
+    Ok(())
+}
+
 /// Reads the host's sections; an error names the section that holds the key.
 fn serde_path(mut table: Table) -> anyhow::Result<HostConfig> {
     fn section<T: serde::de::DeserializeOwned>(table: &mut Table, name: &str) -> anyhow::Result<T> {
@@ -476,6 +567,8 @@ mod tests {
     use super::*;
 
     fn load(variables: &[(&str, &str)]) -> anyhow::Result<Config> {
+        let url = ("BANYAN__SERVER__PUBLIC_URL", "https://api.example.com");
+        let variables = [&[url], variables].concat();
         let variables = variables
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
@@ -493,12 +586,12 @@ mod tests {
     fn variables_win_over_defaults_and_take_their_type() {
         let config = load(&[
             ("BANYAN__SERVER__LISTEN", "127.0.0.1:9999"),
-            ("BANYAN__SERVER__MAX_BODY_BYTES", "10"),
+            ("BANYAN__SERVER__MAX_BODY_BYTES", "2048"),
             ("BANYAN__SERVER__TRUSTED_PROXIES", "10.0.0.0/8, ::1/128"),
         ])
         .unwrap();
         assert_eq!(config.host.server.listen.port(), 9999);
-        assert_eq!(config.host.server.max_body_bytes, 10);
+        assert_eq!(config.host.server.max_body_bytes, 2_048);
         assert!(config.host.server.trusted_proxies[0].contains("10.1.2.3".parse().unwrap()));
         assert!(!config.host.server.trusted_proxies[0].contains("11.1.2.3".parse().unwrap()));
         assert!(config.host.server.trusted_proxies[1].contains("::1".parse().unwrap()));
@@ -509,6 +602,8 @@ mod tests {
         for (key, named) in [
             ("BANYAN__SERVER__LISTN", "listn"),
             ("BANYAN__SERVR__LISTEN", "servr"),
+            ("BANYAN_SERVER__LISTEN", "BANYAN_SERVER__LISTEN"),
+            ("BANYAN__SERVER__MAX_CONNECTIONS", "max_connections"),
             ("BANYAN__SERVER__MAX_BODY_BYTES", "max_body_bytes"),
         ] {
             let error = load(&[(key, "x")]).unwrap_err().to_string();

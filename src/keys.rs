@@ -32,7 +32,9 @@ pub async fn follow(app: &App, module: &str, db: &Db) -> anyhow::Result<()> {
             }
         }),
     };
-    kernel::EventBus::broadcast(&*app.bus, db, broadcast).await
+    kernel::EventBus::broadcast(&*app.bus, db, broadcast).await?;
+    app.verifier.set_caught_up();
+    Ok(())
 }
 
 fn apply(verifier: &Verifier, event: &Envelope) -> anyhow::Result<()> {

@@ -1,7 +1,12 @@
 //! The installation's keys: given by configuration, or made once and kept beside the embedded
 //! database.
 
-use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::Path,
+};
 
 use anyhow::{Context, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -66,6 +71,12 @@ fn read_or_make(folder: &Path, name: &str, world: &World) -> anyhow::Result<Secr
     let path = folder.join(name);
     let place = || format!("the secret {}", path.display());
     if !path.exists() {
+        // New keys could not open what the old ones sealed.
+        ensure!(
+            !folder.with_file_name("postgres").exists(),
+            "{} is missing, and the database beside it was made with it: restore it from a backup",
+            place()
+        );
         fs::DirBuilder::new()
             .recursive(true)
             .create(folder)
@@ -92,6 +103,13 @@ fn read_or_make(folder: &Path, name: &str, world: &World) -> anyhow::Result<Secr
             return Err(error).with_context(place);
         }
     }
+    let mode = fs::metadata(&path).with_context(place)?.mode();
+    ensure!(
+        mode & 0o077 == 0,
+        "{} can be read by others: chmod 600 {}",
+        place(),
+        path.display()
+    );
     let text = fs::read_to_string(&path).with_context(place)?;
     ensure!(
         !text.trim().is_empty(),

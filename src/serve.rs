@@ -15,6 +15,9 @@ use crate::{
     work::Roles,
 };
 
+/// How long the greeting waits for modules that do not come up.
+const GREETING_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     let logs = Arc::new(LogBuffer::new(config.host.log.buffer_records));
@@ -74,14 +77,17 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
 
 /// Tells the person at the terminal where everything is, once it is there.
 async fn greet(app: Arc<App>, url: String, mut notices: mpsc::UnboundedReceiver<String>) {
-    app.verifier.ready().await;
     let mut said = Vec::new();
-    // Modules say what they have to say while they start.
-    while app.slots().iter().any(|slot| slot.router().is_none()) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        if app.streams.is_cancelled() {
-            return;
+    // Modules say what they have to say while they start; one that cannot is not waited for long.
+    let started = async {
+        app.verifier.ready().await;
+        while app.slots().iter().any(|slot| slot.router().is_none()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(GREETING_PATIENCE, started) => {}
+        () = app.streams.cancelled() => return,
     }
     while let Ok(notice) = notices.try_recv() {
         said.push(notice);
@@ -93,6 +99,12 @@ async fn greet(app: Arc<App>, url: String, mut notices: mpsc::UnboundedReceiver<
     ];
     if app.config.development() {
         lines.push(format!("  mailbox        {url}/dev/mailbox"));
+    }
+    for slot in app.slots() {
+        lines.extend(
+            slot.trouble()
+                .map(|why| format!("  {} is down: {why}", slot.name())),
+        );
     }
     lines.extend(app.places.notice().map(|notice| format!("  {notice}")));
     lines.extend(said.into_iter().map(|notice| format!("  {notice}")));

@@ -32,9 +32,10 @@ pub fn start(config: &Log, buffer: &Arc<LogBuffer>) -> anyhow::Result<()> {
 
 /// For short commands: warnings to stderr, nothing stored.
 pub fn start_quiet() {
-    let filter = EnvFilter::new("warn,sqlx=error");
+    let filter = EnvFilter::new("warn,embedded::postgres=off,sqlx=error");
     let terminal = tracing_subscriber::fmt::layer()
         .compact()
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let _ = tracing_subscriber::registry()
         .with(filter)

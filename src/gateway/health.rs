@@ -9,10 +9,14 @@ use axum::{
 };
 use serde_json::{Map, json};
 
+use tokio::{sync::Mutex, time::Instant};
+
 use crate::{app::Slot, gateway::Gateway};
 
 /// A module whose database takes longer to say a word is not ready.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a look at the databases counts.
+const FRESH: Duration = Duration::from_millis(500);
 
 /// 200 while the process can answer at all. Restart it when it does not.
 pub async fn live() -> Response {
@@ -21,10 +25,9 @@ pub async fn live() -> Response {
 
 /// 200 when every module is ready and can verify tokens, 503 with the reasons else.
 pub async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
-    let checks = gateway.app.slots().iter().map(|slot| check(slot));
-    let results = futures::future::join_all(checks).await;
+    let results = gateway.checks.latest(gateway.app.slots()).await;
     let mut modules = Map::new();
-    let mut all_ready = !gateway.is_draining() && gateway.app.verifier.has_keys();
+    let mut all_ready = !gateway.is_draining() && gateway.app.verifier.is_ready();
     for (slot, trouble) in gateway.app.slots().iter().zip(results) {
         all_ready &= trouble.is_none();
         let entry = match trouble {
@@ -52,11 +55,39 @@ pub async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
         .into_response()
 }
 
-/// What keeps a module from serving, in words that give nothing of the inside away.
-async fn check(slot: &Slot) -> Option<&'static str> {
-    let Some(db) = slot.db() else {
-        return Some("not started");
-    };
+/// The last look at the modules' databases. Anybody may ask for readiness, and as often as they
+/// like: it must not take connections from those who have work to do.
+#[derive(Default)]
+pub(super) struct Checks {
+    last: Mutex<Option<(Instant, Vec<Option<&'static str>>)>>,
+}
+
+impl Checks {
+    async fn latest(&self, slots: &[Arc<Slot>]) -> Vec<Option<&'static str>> {
+        // One look at a time; who waits takes its result.
+        let mut last = self.last.lock().await;
+        let pings = match &*last {
+            Some((at, pings)) if at.elapsed() < FRESH => pings.clone(),
+            _ => {
+                let pings = slots.iter().map(|slot| ping(slot));
+                let pings = futures::future::join_all(pings).await;
+                *last = Some((Instant::now(), pings.clone()));
+                pings
+            }
+        };
+        drop(last);
+        let stopped = |slot: &Arc<Slot>| slot.db().is_none().then_some("not started");
+        slots
+            .iter()
+            .zip(pings)
+            .map(|(slot, ping)| stopped(slot).or(ping))
+            .collect()
+    }
+}
+
+/// What keeps a module's database from answering, in words that give nothing of the inside away.
+async fn ping(slot: &Slot) -> Option<&'static str> {
+    let db = slot.db()?;
     let ping = sqlx::query("SELECT 1").execute(db.pool());
     match tokio::time::timeout(PATIENCE, ping).await {
         Ok(Ok(_)) => None,

@@ -43,7 +43,9 @@ impl Limits {
     /// Sign-in and sign-up: where passwords and codes are guessed, and hashes cost.
     fn class(&self, request: &Request) -> Option<&Limiter> {
         let path = request.uri().path();
-        let guessable = path.starts_with("/api/v1/auth/") || path == "/setup";
+        // Refresh tokens cannot be guessed, and people behind one address refresh all day.
+        let guessable = (path.starts_with("/api/v1/auth/") || path == "/setup")
+            && !["/api/v1/auth/refresh", "/api/v1/auth/logout"].contains(&path);
         if guessable && request.method() == Method::POST {
             self.auth.as_ref()
         } else if path.starts_with("/health/") {

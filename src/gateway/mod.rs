@@ -43,6 +43,7 @@ pub struct Gateway {
     /// Set when the process is about to stop: readiness falls.
     draining: AtomicBool,
     roles: Roles,
+    checks: health::Checks,
     openapi: axum::body::Bytes,
 }
 
@@ -67,6 +68,7 @@ impl Gateway {
             prefixes,
             draining: AtomicBool::new(false),
             roles,
+            checks: health::Checks::default(),
             openapi: document.into(),
         })
     }

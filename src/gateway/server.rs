@@ -22,15 +22,12 @@ pub async fn serve(
     config: &Server,
     stop: CancellationToken,
 ) {
-    let mut builder = Builder::new(TokioExecutor::new());
+    // HTTP/1 alone: telling the versions apart would wait for the first bytes without a bound.
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(config.header_timeout_seconds));
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(200);
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(config.max_connections));
     loop {

@@ -8,7 +8,7 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -19,6 +19,10 @@ use tracing::Instrument;
 use crate::{config::Network, gateway::Gateway};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest path and query that are answered.
+const MAX_URI_BYTES: usize = 8 * 1024;
+/// What of a path goes into the log: anybody can send one.
+const LOGGED_PATH_BYTES: usize = 512;
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// Only the edge says these things to modules; from outside they are dropped.
 const NOT_FROM_OUTSIDE: &[&str] = &[
@@ -54,16 +58,24 @@ pub async fn trace(
     let mut context = RequestContext::continued(world, traceparent);
     context.client = Some(Client {
         address,
-        user_agent: text(request.headers(), header::USER_AGENT.as_str()).map(shortened),
+        user_agent: text(request.headers(), header::USER_AGENT.as_str())
+            .map(|agent| shortened(agent, 256)),
     });
 
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let path = shortened(request.uri().path(), LOGGED_PATH_BYTES);
+    let too_long = request.uri().to_string().len() > MAX_URI_BYTES;
     let started = std::time::Instant::now();
     let span = tracing::info_span!("request", trace.id = context.trace_id);
     let serve = async move {
         // A panic ends this request alone.
-        let result = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        let answer = async {
+            if too_long {
+                return uri_too_long().into_response();
+            }
+            next.run(request).await
+        };
+        let result = AssertUnwindSafe(answer).catch_unwind().await;
         let mut response = result.unwrap_or_else(|panic| {
             let what = panic
                 .downcast_ref::<&str>()
@@ -72,7 +84,12 @@ pub async fn trace(
                 .unwrap_or_default();
             Problem::internal(anyhow::anyhow!("the handler panicked: {what}")).into_response()
         });
-        response.headers_mut().insert(REQUEST_ID, request_id);
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, request_id);
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
         // Health is asked for every few seconds; its lines would drown the others.
         if !path.starts_with("/health/") {
             tracing::info!(
@@ -127,8 +144,16 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn shortened(text: &str) -> String {
-    text[..text.floor_char_boundary(256)].to_owned()
+fn shortened(text: &str, bytes: usize) -> String {
+    text[..text.floor_char_boundary(bytes)].to_owned()
+}
+
+fn uri_too_long() -> Problem {
+    Problem::new(
+        StatusCode::URI_TOO_LONG,
+        "uri-too-long",
+        "The address of the request is too long",
+    )
 }
 
 #[cfg(test)]

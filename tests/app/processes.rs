@@ -65,7 +65,7 @@ async fn until(conn: &mut PgConnection, query: &'static str, wanted: i64) {
     panic!("{query} is {}, not {wanted}", number(conn, query).await);
 }
 
-/// The newest mail to an address that is no welcome.
+/// The newest mail with a code to an address.
 async fn newest_mail(url: &str, email: &str) -> Option<Value> {
     let answer = reqwest::get(format!("{url}/dev/mailbox/messages"))
         .await
@@ -75,7 +75,7 @@ async fn newest_mail(url: &str, email: &str) -> Option<Value> {
         mail["to"].as_str().is_some_and(|to| to.contains(email))
             && mail["subject"]
                 .as_str()
-                .is_some_and(|s| !s.contains("Welcome"))
+                .is_some_and(|s| s.contains("code"))
     })
 }
 

@@ -84,16 +84,21 @@ CREATE TABLE {schema}.cursors (
 REVOKE ALL ON {schema}.log, {schema}.log_from_1, {schema}.log_partitions FROM {runtime};
 GRANT SELECT, INSERT ON {schema}.log TO {runtime};
 GRANT SELECT ON {schema}.log_partitions TO {runtime};
+REVOKE DELETE, TRUNCATE ON {schema}.cursors FROM {runtime};
 
 -- Starts a new partition after the last event when the newest is older than `min_age`, or so large
 -- that closing it later would take long: its rows are scanned under the lock. Only the sequencer
 -- and readers of the log wait for it: publishers write to the outbox.
 CREATE FUNCTION {schema}.roll_log(min_age interval) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
     newest   {schema}.log_partitions;
     last_pos bigint;
 BEGIN
+    -- The role that serves may not cut the record to pieces.
+    IF session_user = '{runtime}' THEN
+        min_age := greatest(min_age, interval '1 hour');
+    END IF;
     -- Before the table's lock: the sequencer takes the two in this order as well.
     SELECT pos INTO last_pos FROM {schema}.head FOR NO KEY UPDATE;
     SELECT * INTO newest FROM {schema}.log_partitions ORDER BY lower_pos DESC LIMIT 1;
@@ -121,12 +126,16 @@ $$;
 -- Drops closed partitions whose every event is older than `keep` and behind every cursor. Returns
 -- how many went.
 CREATE FUNCTION {schema}.trim_log(keep interval) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
     part    {schema}.log_partitions;
     newest  timestamptz;
     dropped integer := 0;
 BEGIN
+    -- Nor may it let the record go early, whatever it says of cursors.
+    IF session_user = '{runtime}' THEN
+        keep := greatest(keep, interval '1 day');
+    END IF;
     -- A subscription that begins now waits, and then sees what is left.
     LOCK TABLE {schema}.cursors IN SHARE MODE;
     FOR part IN SELECT * FROM {schema}.log_partitions WHERE upper_pos IS NOT NULL ORDER BY lower_pos LOOP
@@ -143,7 +152,7 @@ $$;
 
 -- Erasing a person: payloads and client addresses of their events go, positions stay.
 CREATE FUNCTION {schema}.erase_from_log(erased_subject text) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     erased bigint;
 BEGIN

@@ -148,14 +148,24 @@ impl Problem {
 }
 
 impl From<sqlx::Error> for Problem {
-    /// A pool that has no connection to give is a passing overload, not a fault.
+    /// A database that is busy or restarts is no fault of the request's: try again.
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => {
-                Self::unavailable("The database is busy.", 1)
-            }
-            error => Self::internal(error),
+        if is_passing(&error) {
+            tracing::warn!(%error, "the database is not available");
+            return Self::unavailable("The database is not available.", 1);
         }
+        Self::internal(error)
+    }
+}
+
+fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => true,
+        // Shutting down or starting, a broken connection, too many of them.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["57P01", "57P02", "57P03", "53300"].contains(&&*code) || code.starts_with("08")
+        }),
+        _ => false,
     }
 }
 

@@ -153,15 +153,18 @@ async fn authenticate(
     let Some(token) = bearer(&request) else {
         return next.run(request).await;
     };
-    let Ok(principal) = verifier.verify(token) else {
-        let response = next.run(request).await;
-        return if response.status() == axum::http::StatusCode::UNAUTHORIZED
-            && response.headers().contains_key(header::WWW_AUTHENTICATE)
-        {
-            Problem::invalid_token().into_response()
-        } else {
-            response
-        };
+    let principal = match verifier.verify(token) {
+        Ok(principal) => principal,
+        Err(problem) => {
+            let response = next.run(request).await;
+            let refused = response.status() == axum::http::StatusCode::UNAUTHORIZED
+                && response.headers().contains_key(header::WWW_AUTHENTICATE);
+            return if refused {
+                problem.into_response()
+            } else {
+                response
+            };
+        }
     };
     let mut context = RequestContext::current().unwrap_or_default();
     context.actor = Some(principal.actor());

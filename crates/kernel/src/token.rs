@@ -56,6 +56,9 @@ pub struct Verifier {
     denied: RwLock<Denied>,
     /// Tokens whose signature was found good: checking one costs more than all else of a request.
     checked: Mutex<Checked>,
+    /// Have the revocations of the last token lifetime been read? Before, nothing is verified: a
+    /// token that was revoked must not be good again for the moment after a start.
+    caught_up: watch::Sender<bool>,
     /// Moves when the key set changed, for those who wait for a first one.
     changed: watch::Sender<usize>,
 }
@@ -86,6 +89,7 @@ impl Verifier {
             keys: ArcSwap::default(),
             denied: RwLock::default(),
             checked: Mutex::default(),
+            caught_up: watch::Sender::new(false),
             changed: watch::Sender::new(0),
         }
     }
@@ -162,14 +166,20 @@ impl Verifier {
         self.changed.send_modify(|n| *n = self.keys.load().len());
     }
 
-    pub fn has_keys(&self) -> bool {
-        !self.keys.load().is_empty()
+    /// The revocations are known up to now, and will be followed.
+    pub fn set_caught_up(&self) {
+        self.caught_up.send_replace(true);
     }
 
-    /// Waits until there is a key to verify with.
+    pub fn is_ready(&self) -> bool {
+        *self.caught_up.borrow() && !self.keys.load().is_empty()
+    }
+
+    /// Waits until tokens can be verified.
     pub async fn ready(&self) {
-        let mut changed = self.changed.subscribe();
-        // The sender lives in self: the wait ends only by a key.
+        let (mut caught_up, mut changed) = (self.caught_up.subscribe(), self.changed.subscribe());
+        // The senders live in self: the waits end only by what they wait for.
+        let _ = caught_up.wait_for(|caught_up| *caught_up).await;
         let _ = changed.wait_for(|keys| *keys > 0).await;
     }
 
@@ -200,6 +210,9 @@ impl Verifier {
 
     /// The caller that the token stands for.
     pub fn verify(&self, token: &str) -> Result<Principal, Problem> {
+        if !self.is_ready() {
+            return Err(Problem::unavailable("Tokens cannot be verified yet.", 1));
+        }
         let claims = self.claims(token).ok_or_else(Problem::invalid_token)?;
         let scopes = claims
             .scope

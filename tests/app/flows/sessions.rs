@@ -178,3 +178,18 @@ impl TestApp {
             .expect(200)
     }
 }
+
+#[tokio::test]
+async fn what_was_revoked_stays_so_after_a_restart() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada@example.com").await;
+    let body = json!({ "refresh_token": ada.refresh_token });
+    app.post(LOGOUT, body).await.expect(204);
+    app.settle().await;
+    // Another process, whose memory is empty.
+    let again = TestApp::on(app.database.clone(), &[]).await;
+    again
+        .get("/api/v1/profiles/me", &ada.access_token)
+        .await
+        .problem(401, "invalid-token");
+}

@@ -38,6 +38,7 @@ pub fn banyan(data_dir: &Path) -> Command {
         .env("BANYAN__IDENTITY__HASH_MEMORY_KIB", "8192")
         .env("BANYAN__IDENTITY__HASH_PASSES", "1")
         .env("BANYAN__IDENTITY__MAX_REGISTRATIONS_PER_ADDRESS", "100")
+        .env("BANYAN__NOTIFICATION__SMTP_TIMEOUT_SECONDS", "1")
         .env("BANYAN__BUS__LEASE_SECONDS", "2")
         .arg("--data-dir")
         .arg(data_dir)

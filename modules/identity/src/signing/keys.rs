@@ -168,6 +168,7 @@ mod tests {
         let key = Key::new([1; 32]);
         let stored = stored(&world, &key);
         let verifier = Verifier::new("https://issuer.test", "banyan", world.clone());
+        verifier.set_caught_up();
         verifier.add_key(&stored.jwk.0).unwrap();
         let now = world.now().unix_timestamp();
         let claims = Claims {

@@ -140,6 +140,7 @@ impl App {
 
         let (signing, jwk) = signing_key();
         let verifier = Verifier::new("https://banyan.test", "banyan", world.clone());
+        verifier.set_caught_up();
         verifier.add_key(&jwk).expect("the key fits");
         let mut config: toml::Table = notification::Module
             .default_config()
