@@ -68,9 +68,12 @@ CREATE INDEX registrations_expires_at_idx ON identity.registrations (expires_at)
 CREATE TABLE identity.sessions (
     session_id       uuid        PRIMARY KEY,
     user_id          uuid        NOT NULL REFERENCES identity.users ON DELETE CASCADE,
-    -- Of the newest refresh token. The one before it is answered again with the same successor;
-    -- any older one was stolen, by whoever presents it or from them.
+    -- Of the newest refresh token. The one before it is answered again with the same successor, for
+    -- a while after `rotated_at`; later, and any older one, it was stolen, by whoever presents it
+    -- or from them.
     generation       bigint      NOT NULL CHECK (generation > 0),
+    -- When the newest refresh token was first given out.
+    rotated_at       timestamptz NOT NULL,
     started_at       timestamptz NOT NULL,
     -- Moves with every use, never beyond expires_at: this alone says whether the session lives.
     idle_expires_at  timestamptz NOT NULL,

@@ -73,9 +73,7 @@ async fn newest_mail(url: &str, email: &str) -> Option<Value> {
     let mails: Vec<Value> = answer.json().await.ok()?;
     mails.into_iter().find(|mail| {
         mail["to"].as_str().is_some_and(|to| to.contains(email))
-            && mail["subject"]
-                .as_str()
-                .is_some_and(|s| s.contains("code"))
+            && mail["subject"].as_str().is_some_and(|s| s.contains("code"))
     })
 }
 

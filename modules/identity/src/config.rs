@@ -28,6 +28,7 @@ struct Section {
     access_token_ttl_seconds: u64,
     session_idle_seconds: u64,
     session_lifetime_seconds: u64,
+    refresh_repeat_seconds: u64,
     max_sessions_per_user: u32,
     signing_key_rotation_days: u64,
     hash_memory_kib: u32,
@@ -47,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) access_token_ttl: Duration,
     pub(crate) session_idle: Duration,
     pub(crate) session_lifetime: Duration,
+    pub(crate) refresh_repeat: Duration,
     pub(crate) max_sessions_per_user: i64,
     pub(crate) signing_key_rotation: Duration,
     pub(crate) hash_cost: Cost,
@@ -123,6 +125,11 @@ impl Config {
             access_token_ttl,
             session_idle,
             session_lifetime,
+            refresh_repeat: bounds.seconds(
+                "refresh_repeat_seconds",
+                keys.refresh_repeat_seconds,
+                0..=3_600,
+            )?,
             max_sessions_per_user: i64::from(bounds.check(
                 "max_sessions_per_user",
                 keys.max_sessions_per_user,

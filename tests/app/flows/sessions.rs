@@ -59,6 +59,25 @@ async fn refresh_rotates_and_a_lost_answer_can_be_asked_for_again() {
 }
 
 #[tokio::test]
+async fn an_answer_is_repeated_for_a_while_only() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada@example.com").await;
+    let refresh = async |token: &str| app.post(REFRESH, json!({ "refresh_token": token })).await;
+    let next = refresh(&ada.refresh_token).await.expect(200).json();
+    app.clock.advance(time::Duration::minutes(4));
+    refresh(&ada.refresh_token).await.expect(200);
+    app.clock.advance(time::Duration::minutes(2));
+    // Whoever comes so late holds what somebody else has exchanged.
+    refresh(&ada.refresh_token)
+        .await
+        .problem(401, "invalid-refresh-token");
+    refresh(next["refresh_token"].as_str().unwrap())
+        .await
+        .problem(401, "invalid-refresh-token");
+    app.settle().await;
+}
+
+#[tokio::test]
 async fn sixteen_at_once_leave_one_living_chain() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada@example.com").await;

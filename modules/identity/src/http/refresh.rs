@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State as Shared;
 use kernel::{Json, Problem, Secret};
 use serde::Deserialize;
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::{
@@ -15,7 +16,8 @@ use crate::{
         error::Error,
         tokens::{self, Generation, TokenReply, TokenResponse},
     },
-    sessions, store,
+    sessions,
+    store::{self, sessions::Lifetimes},
 };
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -58,17 +60,15 @@ pub(crate) async fn refresh(
     let now = state.db.world().now();
     let rotated = {
         let mut conn = state.db.pool().acquire().await?;
-        store::sessions::rotate(
-            &mut conn,
-            token,
-            state.config.session_idle,
-            state.config.access_token_ttl,
-            now,
-        )
-        .await?
+        let lifetimes = Lifetimes {
+            repeat: state.config.refresh_repeat,
+            idle: state.config.session_idle,
+            access_token: state.config.access_token_ttl,
+        };
+        store::sessions::rotate(&mut conn, token, lifetimes, now).await?
     };
     let Some(rotated) = rotated else {
-        end_if_replayed(&state, token).await?;
+        end_if_replayed(&state, token, now).await?;
         return Err(Error::InvalidRefreshToken);
     };
     tokens::reply(
@@ -85,9 +85,14 @@ pub(crate) async fn refresh(
     )
 }
 
-async fn end_if_replayed(state: &State, token: RefreshToken) -> Result<(), sqlx::Error> {
+async fn end_if_replayed(
+    state: &State,
+    token: RefreshToken,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    let repeat = state.config.refresh_repeat;
     let mut tx = state.db.begin().await?;
-    if let Some(ended) = store::sessions::end_replayed(&mut tx, token).await? {
+    if let Some(ended) = store::sessions::end_replayed(&mut tx, token, repeat, now).await? {
         sessions::publish_end(&mut tx, &ended, SessionEnd::TokenReplayed);
         tx.commit().await?;
         tracing::warn!(

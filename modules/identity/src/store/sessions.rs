@@ -37,9 +37,9 @@ pub(crate) async fn insert(
         Ended,
         r#"WITH begun AS (
                INSERT INTO identity.sessions
-                   (session_id, user_id, generation, started_at, idle_expires_at, expires_at,
-                    tokens_expire_at)
-               VALUES ($1, $2, 1, $3, $4, $5, $6)
+                   (session_id, user_id, generation, rotated_at, started_at, idle_expires_at,
+                    expires_at, tokens_expire_at)
+               VALUES ($1, $2, 1, $3, $3, $4, $5, $6)
            ), surplus AS (
                SELECT session_id
                  FROM identity.sessions
@@ -77,8 +77,16 @@ pub(crate) struct Rotated {
     pub(crate) tokens_expire_at: OffsetDateTime,
 }
 
-/// Exchanges a refresh token for its successor, or says the successor again as long as that was
-/// not used itself. Nothing when the session is over or the token older than that.
+/// How long the use of a refresh token may be repeated, and what it then gives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lifetimes {
+    pub(crate) repeat: Duration,
+    pub(crate) idle: Duration,
+    pub(crate) access_token: Duration,
+}
+
+/// Exchanges a refresh token for its successor, or says the successor again for a while, as long as
+/// that was not used itself. Nothing when the session is over or the token older than that.
 ///
 /// One statement, which decides and writes under the row's lock: of any number of uses at once, the
 /// first moves the generation on and the others, whose condition is checked anew when they get the
@@ -86,46 +94,54 @@ pub(crate) struct Rotated {
 pub(crate) async fn rotate(
     conn: &mut PgConnection,
     token: RefreshToken,
-    idle: Duration,
-    access_token_ttl: Duration,
+    lifetimes: Lifetimes,
     now: OffsetDateTime,
 ) -> Result<Option<Rotated>, sqlx::Error> {
     sqlx::query_as!(
         Rotated,
         r#"UPDATE identity.sessions AS s
               SET generation = $2::bigint + 1,
+                  rotated_at = CASE s.generation WHEN $2::bigint THEN $3 ELSE s.rotated_at END,
                   idle_expires_at = greatest(s.idle_expires_at, least(s.expires_at, $4)),
                   tokens_expire_at = greatest(s.tokens_expire_at, least(s.expires_at, $5))
              FROM identity.users AS u
             WHERE s.session_id = $1
               AND u.user_id = s.user_id
-              AND s.generation IN ($2::bigint, $2::bigint + 1)
+              AND (s.generation = $2::bigint
+                   OR s.generation = $2::bigint + 1 AND s.rotated_at > $6)
               AND s.idle_expires_at > $3
            RETURNING u.user_id AS "user_id: UserId", u.roles, s.generation,
                      least(s.expires_at, $5) AS "tokens_expire_at!""#,
         token.session.0,
         token.generation,
         now,
-        now + idle,
-        now + access_token_ttl
+        now + lifetimes.idle,
+        now + lifetimes.access_token,
+        now - lifetimes.repeat
     )
     .fetch_optional(conn)
     .await
 }
 
-/// Ends the session if the token's successor was used: then two parties hold its tokens.
+/// Ends the session if the token's successor was used, or given out longer ago than an answer is
+/// repeated: then two parties hold its tokens.
 pub(crate) async fn end_replayed(
     conn: &mut PgConnection,
     token: RefreshToken,
+    repeat: Duration,
+    now: OffsetDateTime,
 ) -> Result<Option<Ended>, sqlx::Error> {
     sqlx::query_as!(
         Ended,
         r#"DELETE FROM identity.sessions
-            WHERE session_id = $1 AND generation > $2::bigint + 1
+            WHERE session_id = $1
+              AND (generation > $2::bigint + 1
+                   OR generation = $2::bigint + 1 AND rotated_at <= $3)
            RETURNING session_id AS "session_id: SessionId", user_id AS "user_id: UserId",
                      tokens_expire_at"#,
         token.session.0,
-        token.generation
+        token.generation,
+        now - repeat
     )
     .fetch_optional(conn)
     .await
