@@ -177,6 +177,7 @@ impl App {
             secrets: kernel::Secrets::for_module(&self.keys.master, &self.keys.sealing, name),
             verifier: Arc::clone(&self.verifier),
             public_url: self.config.host.server.public_url.clone(),
+            serving: false,
             development: self.config.development(),
             modules: MODULES.iter().map(|m| m.name().to_owned()).collect(),
             logs: Arc::clone(&self.logs),
@@ -185,10 +186,13 @@ impl App {
         }
     }
 
-    /// Migrates, starts and puts on the bus one module; runs nothing yet.
-    pub async fn host(&self, slot: &Slot) -> anyhow::Result<Hosted> {
+    /// Migrates, starts and puts on the bus one module, to serve or for a command; runs nothing yet.
+    pub async fn host(&self, slot: &Slot, serving: bool) -> anyhow::Result<Hosted> {
         self.migrate(slot.module).await?;
-        let context = self.context(slot.module);
+        let context = Context {
+            serving,
+            ..self.context(slot.module)
+        };
         let db = context.db.clone();
         let started = slot.module.start(context).await?;
         let leases = started

@@ -122,7 +122,9 @@ pub fn run() -> anyhow::Result<()> {
             let app = open(config, Create::No).await?;
             app.migrate(*module).await?;
             let context = app.context(*module);
-            let result = verb.run.run(context, arguments).await;
+            let result = events::operator(&app)
+                .scope(verb.run.run(context, arguments))
+                .await;
             app.places.close().await?;
             result
         });

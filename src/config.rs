@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use anyhow::{Context, bail, ensure};
@@ -227,7 +228,9 @@ impl Config {
         };
         config.check()?;
         for module in modules {
-            module.check_config(&config.sections[module.name()])?;
+            module
+                .check_config(&config.sections[module.name()])
+                .with_context(|| format!("the environment is {}", config.stage_name()))?;
         }
         Ok(config)
     }
@@ -312,16 +315,35 @@ impl Config {
                  `openssl rand -base64 32` makes one"
             );
             ensure!(
+                sqlx::postgres::PgConnectOptions::from_str(host.database.url.expose()).is_ok(),
+                "database.url must be written postgres://host:port/name"
+            );
+            ensure!(
                 !host.secrets.master_key.expose().is_empty(),
                 "secrets.master_key must be set when database.url is: \
                  `openssl rand -base64 32` makes one"
             );
+        }
+        for (name, key) in [
+            ("secrets.master_key", &host.secrets.master_key),
+            ("secrets.sealing_key", &host.secrets.sealing_key),
+        ] {
+            if !key.expose().is_empty() {
+                crate::secrets::key(key, name)?;
+            }
         }
         Ok(())
     }
 
     pub fn section(&self, module: &str) -> ConfigSection {
         self.sections[module].clone()
+    }
+
+    fn stage_name(&self) -> &'static str {
+        match self.host.environment {
+            Stage::Production => "production (BANYAN_ENV=development makes it another)",
+            Stage::Development => "development",
+        }
     }
 
     pub fn development(&self) -> bool {
@@ -617,15 +639,16 @@ mod tests {
     #[test]
     fn secrets_are_shown_as_fingerprints() {
         let secret = "0123456789012345678901234567890123456789";
+        let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
         let config = load(&[
             ("BANYAN__DATABASE__ROLE_SECRET", secret),
-            ("BANYAN__SECRETS__MASTER_KEY", secret),
+            ("BANYAN__SECRETS__MASTER_KEY", key),
             ("BANYAN__DATABASE__URL", "postgres://me:hunter2@db/banyan"),
         ])
         .unwrap();
         let shown = config.show();
         assert!(
-            !shown.contains(secret) && !shown.contains("hunter2"),
+            !shown.contains(secret) && !shown.contains(key) && !shown.contains("hunter2"),
             "{shown}"
         );
         assert!(shown.contains("fingerprint:"));

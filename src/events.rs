@@ -52,14 +52,17 @@ pub struct LaneArguments {
 }
 
 pub async fn run(app: &Arc<App>, verb: EventsVerb) -> anyhow::Result<()> {
-    let mut context = RequestContext::root(&app.world);
-    // The audit trail tells who it was, as far as the machine knows.
-    context.actor = Some(format!("operator:{}", whoami()));
-    context.scope(perform(app, verb)).await
+    operator(app).scope(perform(app, verb)).await
 }
 
-fn whoami() -> String {
-    std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned())
+/// The context of a command: a trace of its own, and who gave it, as far as the machine knows.
+pub fn operator(app: &App) -> RequestContext {
+    let user = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
+    let actor = Some(format!("operator:{user}"));
+    RequestContext {
+        actor,
+        ..RequestContext::root(&app.world)
+    }
 }
 
 async fn perform(app: &Arc<App>, verb: EventsVerb) -> anyhow::Result<()> {
@@ -127,7 +130,7 @@ fn named(name: &str) -> anyhow::Result<&'static dyn kernel::Module> {
 
 async fn lag(app: &App) -> anyhow::Result<()> {
     for slot in app.slots() {
-        app.host(slot).await?;
+        app.host(slot, false).await?;
     }
     println!(
         "{:<14} {:<28} {:>12} {:>8}",
@@ -148,13 +151,21 @@ async fn lag(app: &App) -> anyhow::Result<()> {
 
 async fn parked(app: &App, only: Option<&str>) -> anyhow::Result<()> {
     let mut any = false;
+    if let Some(only) = only {
+        named(only)?;
+    }
     for module in MODULES
         .iter()
         .filter(|m| only.is_none_or(|only| only == m.name()))
     {
         app.migrate(*module).await?;
         let db = app.context(*module).db;
-        for lane in bus::parked::list(db.pool(), &Schema::new(module.name())?, 1_000).await? {
+        let lanes = bus::parked::list(db.pool(), &Schema::new(module.name())?, 1_000).await?;
+        // What only waits for another event has not failed.
+        for lane in lanes
+            .into_iter()
+            .filter(|lane| lane.attempts > 0 || lane.status == "parked")
+        {
             any = true;
             println!(
                 "{} --module {} --subscription {} --topic {} --subject {}\n    {} since {}, \
@@ -184,7 +195,7 @@ async fn replay(app: &Arc<App>, module: &str) -> anyhow::Result<()> {
     let module = named(module)?;
     let mut own = None;
     for slot in app.slots() {
-        let hosted = app.host(slot).await?;
+        let hosted = app.host(slot, false).await?;
         if slot.name() == module.name() {
             own = Some(hosted);
         }
@@ -231,7 +242,7 @@ async fn replay(app: &Arc<App>, module: &str) -> anyhow::Result<()> {
 async fn restate(app: &Arc<App>, module: &str) -> anyhow::Result<()> {
     let module = named(module)?;
     let slot = app.slot(module.name()).expect("every module has a slot");
-    let hosted = app.host(slot).await?;
+    let hosted = app.host(slot, false).await?;
     let Some(restate) = hosted.restate else {
         println!("{} owns nothing that others need told again", module.name());
         return Ok(());

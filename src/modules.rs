@@ -2,7 +2,7 @@
 
 use kernel::Module;
 
-/// Every module of this program. A new one is a line here and a line in `Cargo.toml`.
+/// Every module of this program. A new one is a line here and two in `Cargo.toml`.
 pub const MODULES: &[&dyn Module] = &[
     &identity::Module,
     &logging::Module,

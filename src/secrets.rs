@@ -54,7 +54,8 @@ impl Keys {
     }
 }
 
-fn key(text: &Secret, name: &str) -> anyhow::Result<Key> {
+/// A key as configuration writes it.
+pub fn key(text: &Secret, name: &str) -> anyhow::Result<Key> {
     let bytes = BASE64_STANDARD
         .decode(text.expose().trim())
         .ok()

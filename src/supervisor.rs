@@ -57,7 +57,7 @@ async fn run_once(
     stop: &CancellationToken,
     notices: &mpsc::UnboundedSender<String>,
 ) -> anyhow::Result<()> {
-    let Some(hosted) = stop.run_until_cancelled(app.host(slot)).await else {
+    let Some(hosted) = stop.run_until_cancelled(app.host(slot, true)).await else {
         return Ok(());
     };
     let mut hosted = hosted?;

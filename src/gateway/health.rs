@@ -55,15 +55,18 @@ pub async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
         .into_response()
 }
 
+/// What each module's database answered: nothing is wrong, or this is.
+type Pings = Vec<Option<&'static str>>;
+
 /// The last look at the modules' databases. Anybody may ask for readiness, and as often as they
 /// like: it must not take connections from those who have work to do.
 #[derive(Default)]
 pub(super) struct Checks {
-    last: Mutex<Option<(Instant, Vec<Option<&'static str>>)>>,
+    last: Mutex<Option<(Instant, Pings)>>,
 }
 
 impl Checks {
-    async fn latest(&self, slots: &[Arc<Slot>]) -> Vec<Option<&'static str>> {
+    async fn latest(&self, slots: &[Arc<Slot>]) -> Pings {
         // One look at a time; who waits takes its result.
         let mut last = self.last.lock().await;
         let pings = match &*last {

@@ -20,7 +20,6 @@ pub const PASSWORD: &str = "correct horse battery staple";
 const STARTS: usize = 5;
 const SECRET: &str = "a role secret for the bench, of no use elsewhere";
 const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-const MODULES: &[&str] = &["identity", "logging", "notification", "profile"];
 
 pub struct Banyan {
     child: Child,
@@ -150,7 +149,8 @@ impl Banyan {
 }
 
 pub async fn measure(place: &Place, table: &mut Table) -> anyhow::Result<Banyan> {
-    database::prepare(&place.server.admin(), DATABASE, MODULES, SECRET.as_bytes()).await?;
+    let modules: Vec<_> = banyan::modules::MODULES.iter().map(|m| m.name()).collect();
+    database::prepare(&place.server.admin(), DATABASE, &modules, SECRET.as_bytes()).await?;
     // The first start migrates and makes keys.
     Banyan::start(place).await?.0.stop().await?;
     let mut seconds = Vec::new();

@@ -105,6 +105,7 @@ pub struct Tx {
     inner: Transaction<'static, Postgres>,
     events: Vec<Outgoing>,
     after_commit: Vec<AfterCommit>,
+    actor: Option<String>,
     muted: bool,
 }
 
@@ -115,8 +116,14 @@ impl Tx {
             inner,
             events: Vec::new(),
             after_commit: Vec::new(),
+            actor: None,
             muted: false,
         }
+    }
+
+    /// Says who acts where the ambient context does not know: who signs in is found out here.
+    pub fn default_actor(&mut self, actor: String) {
+        self.actor = Some(actor);
     }
 
     /// Publishes with this transaction's commit, in the ambient [`RequestContext`].
@@ -126,7 +133,8 @@ impl Tx {
         if self.muted {
             return id;
         }
-        let context = RequestContext::current().unwrap_or_else(|| RequestContext::root(world));
+        let mut context = RequestContext::current().unwrap_or_else(|| RequestContext::root(world));
+        context.actor = context.actor.or_else(|| self.actor.clone());
         let data = serde_json::value::to_raw_value(event)
             .expect("events are plain data, which always serialises");
         self.events.push(Outgoing {

@@ -65,6 +65,9 @@ pub struct Context {
     pub verifier: Arc<Verifier>,
     /// How people reach this installation: the only base of links in mails. Never the Host header.
     pub public_url: Url,
+    /// Is the module to serve? Else it was started for a command, and leaves no traces: no setup code,
+    /// nothing for people at the terminal.
+    pub serving: bool,
     /// Development shows what production hides: the mailbox, setup links.
     pub development: bool,
     /// The names of all modules of this installation, wherever they run.

@@ -20,6 +20,7 @@ pub(crate) async fn create(
     if !store::users::insert(tx, user, now).await? {
         return Ok(false);
     }
+    tx.default_actor(format!("user:{}", user.user_id));
     tx.publish(&UserRegistered {
         user_id: user.user_id,
         email: user.email.to_owned(),

@@ -140,10 +140,11 @@ impl kernel::Module for Module {
             .verifier
             .add_keys(&signer.keys().await?.published())?;
 
-        let notices = setup::offer(&db, &keys.setup_codes, &config, &context.public_url)
-            .await?
-            .into_iter()
-            .collect();
+        let mut notices = Vec::new();
+        if context.serving {
+            let offer = setup::offer(&db, &keys.setup_codes, &config, &context.public_url);
+            notices.extend(offer.await?);
+        }
         let jobs = jobs::jobs(&db, &keys.signing_keys, &config);
         let passwords = Passwords::new(
             context.world,

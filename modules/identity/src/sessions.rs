@@ -28,6 +28,7 @@ pub(crate) async fn start(
         expires_at: now + config.session_lifetime,
         tokens_expire_at: now + config.access_token_ttl,
     };
+    tx.default_actor(format!("user:{user_id}"));
     let surplus = store::sessions::insert(tx, &session, config.max_sessions_per_user, now).await?;
     tx.publish(&SessionStarted {
         user_id,
@@ -42,6 +43,9 @@ pub(crate) async fn start(
 
 /// Tells of a session that was ended in this transaction.
 pub(crate) fn publish_end(tx: &mut Tx, ended: &Ended, reason: SessionEnd) {
+    if reason == SessionEnd::LoggedOut {
+        tx.default_actor(format!("user:{}", ended.user_id));
+    }
     tx.publish(&SessionEnded {
         user_id: ended.user_id,
         session_id: ended.session_id,

@@ -10,8 +10,8 @@ async fn every_business_event_is_an_entry() {
     let admin = app.admin("root@example.com").await;
     app.settle().await;
     let mut published: i64 = 0;
-    for module in ["identity", "profile", "notification", "logging"] {
-        let query = format!("SELECT count(*) FROM {module}.log");
+    for module in banyan::modules::MODULES {
+        let query = format!("SELECT count(*) FROM {}.log", module.name());
         published += sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(query))
             .fetch_one(&app.admin)
             .await

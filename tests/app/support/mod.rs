@@ -142,7 +142,7 @@ impl TestApp {
         let app = Arc::new(app);
         let mut hosted = Vec::new();
         for slot in app.slots() {
-            let module = app.host(slot).await;
+            let module = app.host(slot, true).await;
             let module = module.unwrap_or_else(|e| panic!("{} starts: {e:#}", slot.name()));
             slot.up(&module);
             hosted.push(module);
