@@ -52,7 +52,9 @@ points! {
     RetryMoved,
     /// The lane is committed; the process does not know it yet.
     RetryCommitted,
-    /// It failed again and was put back, uncommitted.
+    /// It failed again and its transaction was rolled back.
+    RetryRolledBack,
+    /// It was put back, uncommitted.
     RetryPutBack,
     /// The publisher keeps its log for a replay that has not begun.
     ReplayAnnounced,

@@ -144,6 +144,7 @@ impl Subscriber {
         };
         if let Err(error) = handled {
             let _ = tx.rollback().await;
+            failpoint::reach(self.holder, Point::RetryRolledBack).await;
             return self.put_back(due, &error, epoch).await;
         }
         failpoint::reach(self.holder, Point::RetryHandled).await;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Longer than anything takes; on a machine that is busy with other work, too.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 pub(crate) struct Case<T> {

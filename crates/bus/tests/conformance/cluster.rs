@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use database::{migrate, owner_role, prepare, role_password, runtime_role};
@@ -12,9 +13,12 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
     postgres::PgConnectOptions,
 };
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::Instant};
 
-use crate::language::{MODULES, migrations};
+use crate::{
+    case::PATIENCE,
+    language::{MODULES, migrations},
+};
 
 const SECRET: &[u8] = b"the secret of this suite";
 const TEMPLATE: &str = "conformance";
@@ -149,12 +153,25 @@ async fn make_template(admin: &PgConnectOptions) {
     }
 }
 
+/// Signs in, as soon as the server has room: it takes 200 connections of all cases together.
+pub(crate) async fn connect(options: &PgConnectOptions) -> PgConnection {
+    let begun = Instant::now();
+    loop {
+        match PgConnection::connect_with(options).await {
+            Ok(connection) => return connection,
+            Err(sqlx::Error::Database(error))
+                if error.code().as_deref() == Some("53300") && begun.elapsed() < PATIENCE =>
+            {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(error) => panic!("the server does not answer: {error}"),
+        }
+    }
+}
+
 async fn execute(options: &PgConnectOptions, statement: &str) {
-    let mut connection = PgConnection::connect_with(options)
-        .await
-        .expect("the server answers");
     sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
-        .execute(&mut connection)
+        .execute(&mut connect(options).await)
         .await
         .expect(statement);
 }

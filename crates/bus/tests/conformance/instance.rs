@@ -65,7 +65,8 @@ impl<T: Transport> Instance<T> {
                         .connect_lazy_with(database.runtime(module))
                 };
                 let bus = transport.bus();
-                let db = Db::new(module, pool(24), pool(6), bus, world.clone());
+                // As few for the bus as will do: the server has 200 for all cases.
+                let db = Db::new(module, pool(24), pool(4), bus, world.clone());
                 transport
                     .attach(db.clone(), subscriptions)
                     .await

@@ -9,6 +9,7 @@ use sqlx::Connection;
 
 use crate::{
     case::{Case, assert_same, settings},
+    cluster::connect,
     language::{
         ItemCounted, Numbered, OrderPaid, OrderPlaced, Record, TicketOpened, VisitSeen, desk,
         orders, visits, whole,
@@ -119,9 +120,7 @@ pub(crate) async fn an_event_that_commits_late_is_not_skipped<T: Transport>(case
         .run(vec![orders(desk("orders")), visits(desk("visits"))])
         .await;
     // A transaction that rests for the whole case, with an id of its own.
-    let mut idle = sqlx::PgConnection::connect_with(&case.database.admin())
-        .await
-        .unwrap();
+    let mut idle = connect(&case.database.admin()).await;
     sqlx::raw_sql("BEGIN; INSERT INTO shop.orders VALUES ('idle', 0)")
         .execute(&mut idle)
         .await

@@ -12,6 +12,7 @@ use serde_json::value::to_raw_value;
 
 use crate::{
     case::Case,
+    cluster::connect,
     language::{
         ItemCounted, Numbered, OrderPaid, OrderPlaced, VisitSeen, desk, orders, panic_quietly,
         visits, whole,
@@ -61,12 +62,12 @@ pub(crate) async fn many_writers_keep_the_order_of_each_subject<T: Transport>(ca
         }));
     }
     // The log is partitioned anew meanwhile.
-    let db = a.db("shop");
+    let mut admin = connect(&case.database.admin()).await;
     let rolling = a.spawn(async move {
         loop {
             // It may be too busy to get the lock in time.
             let _ = sqlx::query("SELECT shop.roll_log('0')")
-                .execute(db.pool())
+                .execute(&mut admin)
                 .await;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

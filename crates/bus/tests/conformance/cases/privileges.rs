@@ -4,6 +4,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::{
     case::Case,
+    cluster::connect,
     language::{Numbered, OrderPlaced, desk, orders},
     transport::Transport,
 };
@@ -15,14 +16,19 @@ pub(crate) async fn the_record_cannot_be_rewritten<T: Transport>(case: &Case<T>)
     a.publish((1..=5).map(|n| OrderPlaced::new("order", n)))
         .await;
     case.settled().await;
-    let mut shop = PgConnection::connect_with(&case.database.runtime("shop"))
-        .await
-        .unwrap();
-    let rolled: bool = sqlx::query_scalar("SELECT shop.roll_log('0')")
+    let mut shop = connect(&case.database.runtime("shop")).await;
+    // It may neither cut the log to pieces nor let it go early.
+    let rolled: bool = sqlx::query_scalar("SELECT shop.roll_log('-1 day')")
         .fetch_one(&mut shop)
         .await
         .unwrap();
-    assert!(rolled);
+    assert!(!rolled);
+    case.execute("SELECT shop.roll_log('0')").await;
+    let trimmed: i32 = sqlx::query_scalar("SELECT shop.trim_log('-1 day')")
+        .fetch_one(&mut shop)
+        .await
+        .unwrap();
+    assert_eq!(trimmed, 0);
     a.publish((6..=9).map(|n| OrderPlaced::new("order", n)))
         .await;
     case.settled().await;
@@ -42,6 +48,7 @@ pub(crate) async fn the_record_cannot_be_rewritten<T: Transport>(case: &Case<T>)
         // Past the parent, a partition takes nothing either.
         "INSERT INTO shop.log_from_1 SELECT * FROM shop.log LIMIT 1",
         "DELETE FROM shop.log_partitions",
+        "DELETE FROM shop.cursors",
         "UPDATE shop.log_partitions SET lower_pos = 0",
         "CREATE TABLE shop.mine (nr bigint)",
         "DROP FUNCTION shop.trim_log(interval)",
@@ -50,9 +57,7 @@ pub(crate) async fn the_record_cannot_be_rewritten<T: Transport>(case: &Case<T>)
         refused(&mut shop, statement).await;
     }
     // Nor does one module see another's.
-    let mut desk = PgConnection::connect_with(&case.database.runtime("desk"))
-        .await
-        .unwrap();
+    let mut desk = connect(&case.database.runtime("desk")).await;
     for statement in [
         "SELECT FROM shop.log",
         "SELECT FROM shop.outbox",
