@@ -125,6 +125,14 @@ impl Banyan {
         let tokens = post(&path, json!({ "code": code })).await?;
         let text = |name: &str| tokens[name].as_str().context("a token").map(str::to_owned);
         (self.access_token, self.user_id) = (text("access_token")?, text("user_id")?);
+        // The profile follows by an event; this waits for it.
+        let profile = http.get(self.url("/api/v1/profiles/me"));
+        let answer = profile.bearer_auth(&self.access_token).send().await?;
+        ensure!(
+            answer.status() == 200,
+            "the profile did not follow: {}",
+            answer.status()
+        );
         Ok(())
     }
 
