@@ -1,11 +1,16 @@
 //! A case: a fresh database, the instances on it, and what must hold in the end.
 
-use std::{fmt::Debug, marker::PhantomData, sync::Mutex, time::Duration};
+use std::{
+    fmt::Debug,
+    marker::PhantomData,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bus::Settings;
 use kernel::Subscription;
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use crate::{
     cluster::{Cluster, Database},
@@ -15,8 +20,8 @@ use crate::{
 };
 
 /// Longer than anything takes; on a machine that is busy with other work, too.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub(crate) struct Case<T> {
     pub(crate) database: Database,
@@ -24,7 +29,8 @@ pub(crate) struct Case<T> {
     pub(crate) admin: PgPool,
     /// What subscriptions were started: a case is settled when all of them are.
     subscriptions: Mutex<Vec<(&'static str, String)>>,
-    cluster: std::sync::Arc<Cluster>,
+    cluster: Arc<Cluster>,
+    _room: Option<OwnedSemaphorePermit>,
     transport: PhantomData<fn() -> T>,
 }
 
@@ -32,7 +38,7 @@ pub(crate) struct Case<T> {
 pub(crate) fn settings() -> Settings {
     Settings {
         lease_ttl: Duration::from_millis(1_000),
-        poll: Duration::from_millis(25),
+        poll: Duration::from_millis(50),
         backoff_base: Duration::from_millis(5),
         backoff_max: Duration::from_millis(40),
         ..Settings::default()
@@ -40,12 +46,13 @@ pub(crate) fn settings() -> Settings {
 }
 
 impl<T: Transport> Case<T> {
-    pub(crate) async fn open(cluster: &std::sync::Arc<Cluster>, _name: &str) -> Self {
-        let database = cluster.database().await;
-        Self::on(cluster, database)
+    /// On a fresh database, when the server has so many connections to spare.
+    pub(crate) async fn open(cluster: &Arc<Cluster>, connections: u32) -> Self {
+        let room = cluster.room(connections).await;
+        Self::on(cluster, cluster.database().await, Some(room))
     }
 
-    fn on(cluster: &std::sync::Arc<Cluster>, database: Database) -> Self {
+    fn on(cluster: &Arc<Cluster>, database: Database, room: Option<OwnedSemaphorePermit>) -> Self {
         let admin = PgPoolOptions::new()
             .max_connections(2)
             .acquire_timeout(PATIENCE)
@@ -55,14 +62,15 @@ impl<T: Transport> Case<T> {
             database,
             admin,
             subscriptions: Mutex::default(),
-            cluster: std::sync::Arc::clone(cluster),
+            cluster: Arc::clone(cluster),
+            _room: room,
             transport: PhantomData,
         }
     }
 
     /// The same on another fresh database: for a case that is many.
     pub(crate) async fn another(&self) -> Self {
-        Self::on(&self.cluster, self.cluster.database().await)
+        Self::on(&self.cluster, self.cluster.database().await, None)
     }
 
     /// Makes the database as good as fresh, for less.

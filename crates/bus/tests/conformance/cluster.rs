@@ -2,8 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use database::{migrate, owner_role, prepare, role_password, runtime_role};
@@ -13,21 +15,18 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
     postgres::PgConnectOptions,
 };
-use tokio::{sync::OnceCell, time::Instant};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
-use crate::{
-    case::PATIENCE,
-    language::{MODULES, migrations},
-};
+use crate::language::{MODULES, migrations};
 
 const SECRET: &[u8] = b"the secret of this suite";
 const TEMPLATE: &str = "conformance";
 
 /// The server, started by whoever needs it first.
-#[derive(Default)]
 pub(crate) struct Cluster {
     server: OnceCell<Server>,
     databases: AtomicUsize,
+    connections: Arc<Semaphore>,
 }
 
 /// A case's own database.
@@ -38,7 +37,25 @@ pub(crate) struct Database {
     admin: PgConnectOptions,
 }
 
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            server: OnceCell::new(),
+            databases: AtomicUsize::new(0),
+            // Of 200; some end a little later than their case.
+            connections: Arc::new(Semaphore::new(185)),
+        }
+    }
+}
+
 impl Cluster {
+    /// Cases that would take more connections than there are wait for each other here: each of
+    /// them would otherwise hold some and wait for more.
+    pub(crate) async fn room(&self, connections: u32) -> OwnedSemaphorePermit {
+        let room = Arc::clone(&self.connections).acquire_many_owned(connections);
+        room.await.expect("nobody closes it")
+    }
+
     async fn server(&self) -> &Server {
         let start = async || {
             let data_dir = data_dir();
@@ -153,20 +170,10 @@ async fn make_template(admin: &PgConnectOptions) {
     }
 }
 
-/// Signs in, as soon as the server has room: it takes 200 connections of all cases together.
 pub(crate) async fn connect(options: &PgConnectOptions) -> PgConnection {
-    let begun = Instant::now();
-    loop {
-        match PgConnection::connect_with(options).await {
-            Ok(connection) => return connection,
-            Err(sqlx::Error::Database(error))
-                if error.code().as_deref() == Some("53300") && begun.elapsed() < PATIENCE =>
-            {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            Err(error) => panic!("the server does not answer: {error}"),
-        }
-    }
+    PgConnection::connect_with(options)
+        .await
+        .expect("the server answers")
 }
 
 async fn execute(options: &PgConnectOptions, statement: &str) {

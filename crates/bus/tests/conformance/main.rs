@@ -22,6 +22,8 @@ use transport::Transport;
 
 /// Cases wait for leases and retries more than they compute.
 const THREADS: usize = 6;
+/// What three instances take of the server's connections.
+const CONNECTIONS: u32 = 35;
 
 fn main() {
     if let Some(task) = cases::backlog::Task::from_environment() {
@@ -51,16 +53,19 @@ fn runtime() -> tokio::runtime::Runtime {
         .expect("a runtime starts")
 }
 
-/// The cases, by their paths below `cases`.
+/// The cases, by their paths below `cases`, and how many connections they take if they are many.
 macro_rules! suite {
-    ($transport:ident, $cluster:ident: $($file:ident { $($case:ident,)* })*) => {
+    ($transport:ident, $cluster:ident:
+     $($file:ident { $($case:ident $([$connections:literal])?,)* })*) => {
         vec![$($({
             let cluster = Arc::clone($cluster);
             let name = concat!(stringify!($file), "::", stringify!($case));
             Trial::test(format!("{}::{name}", $transport::NAME), move || {
                 let runtime = runtime();
                 runtime.block_on(async {
-                    let case = Case::<$transport>::open(&cluster, name).await;
+                    let connections = [CONNECTIONS $(, $connections)?];
+                    let most = connections[connections.len() - 1];
+                    let case = Case::<$transport>::open(&cluster, most).await;
                     cases::$file::$case(&case).await;
                     case.close().await;
                 });
@@ -110,15 +115,15 @@ fn trials<T: Transport>(cluster: &Arc<Cluster>) -> Vec<Trial> {
         }
         instances {
             two_instances_do_nothing_twice_and_one_goes_on_alone,
-            a_process_that_wakes_up_after_its_lease_changes_nothing,
-            a_killed_process_loses_nothing_and_repeats_nothing,
+            a_process_that_wakes_up_after_its_lease_changes_nothing [75],
+            a_killed_process_loses_nothing_and_repeats_nothing [75],
         }
         losses {
             notifications_are_not_relied_on,
             connections_may_break_at_any_time,
         }
         order {
-            many_writers_keep_the_order_of_each_subject,
+            many_writers_keep_the_order_of_each_subject [45],
             numbers_are_dense_however_transactions_interleave,
             a_whole_log_comes_in_the_order_of_its_positions,
         }
