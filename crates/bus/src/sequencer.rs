@@ -23,7 +23,7 @@ statements! {
         move_batch: "
             WITH moved AS (
                 DELETE FROM {schema}.outbox
-                 WHERE seq IN (SELECT seq FROM {schema}.outbox ORDER BY seq LIMIT $2)
+                 WHERE ctid = ANY(ARRAY(SELECT ctid FROM {schema}.outbox ORDER BY seq LIMIT $2))
                 RETURNING *
             ), placed AS (
                 SELECT m.*, $1 + row_number() OVER (ORDER BY seq) AS pos FROM moved m
@@ -141,7 +141,7 @@ impl Sequencer {
                 module = self.db.module(),
                 subscription,
                 "the log is kept for a subscription that does not move; if it is gone for good, \
-                 delete its row from the module's cursors"
+                 have its row deleted from the module's cursors, as their owner"
             );
         }
         Ok(())

@@ -60,7 +60,10 @@ impl InProcess {
                         return Ok(moved);
                     }
                 }
-                Step::Idle | Step::Stuck => return Ok(moved),
+                Step::Idle | Step::Stuck => {
+                    subscriber.catch_up(&mut standing, epoch).await?;
+                    return Ok(moved);
+                }
             }
         }
     }

@@ -18,6 +18,12 @@ use crate::{
 /// How long a subscription to a whole log waits after a failure, at most.
 const STUCK_DELAY_MAX: Duration = Duration::from_secs(30);
 
+/// An idle subscription looks at its lanes once in so many looks at where it stands.
+const LANES_EVERY: u32 = 60;
+
+/// Positions looked at for one batch, in batches: a subscription may want few of their topics.
+const READ_AHEAD: i64 = 4;
+
 /// What a step of a subscription came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -76,6 +82,7 @@ impl InProcess {
         let mut head = publisher.head.subscribe();
         let mut standing = subscriber.begin(&publisher.log).await?;
         let mut looked = Instant::now();
+        let mut looks = 0_u32;
         let mut told = (Instant::now(), None);
         let mut failures = 0;
         loop {
@@ -90,10 +97,11 @@ impl InProcess {
             let step = self
                 .step(subscriber, publisher, &mut standing, epoch, false)
                 .await?;
-            if told.0.elapsed() > self.glance() && told.1 != Some(standing.pos) {
+            if told.0.elapsed() > self.glance() && told.1 != Some(standing.reached) {
+                subscriber.catch_up(&mut standing, epoch).await?;
                 let cursor = subscriber.cursor_name();
                 publisher.log.acknowledge(&cursor, standing.pos).await?;
-                told = (Instant::now(), Some(standing.pos));
+                told = (Instant::now(), Some(standing.reached));
                 failpoint::reach(subscriber.holder, Point::BatchAcknowledged).await;
             }
             let pause = match step {
@@ -118,10 +126,13 @@ impl InProcess {
                 _ = lease.changed() => {}
                 () = stop.cancelled() => {}
             }
-            // It may have been paused, set back or replayed meanwhile, or its lanes emptied by hand.
+            // It may have been paused, set back or replayed meanwhile.
             if step == Step::Idle && looked.elapsed() >= self.glance() {
                 standing = subscriber.load().await?.ok_or(sqlx::Error::RowNotFound)?;
-                if subscriber.holds_lanes() {
+                // Lanes may have been emptied by hand. There may be many, and to believe that one is
+                // held still does no harm.
+                looks += 1;
+                if looks.is_multiple_of(LANES_EVERY) && subscriber.holds_lanes() {
                     subscriber.load_held().await?;
                 }
                 looked = Instant::now();
@@ -171,19 +182,26 @@ impl InProcess {
         // What is fed again and what is new do not share a transaction.
         let head = *publisher.head.borrow();
         let end = match standing.replay_until {
-            Some(until) if standing.pos < until => until.min(head),
+            Some(until) if standing.reached < until => until.min(head),
             _ => head,
         };
-        if standing.pos >= end {
+        if standing.reached >= end {
             let moved = retried == Retried::Moved;
             return Ok(if moved { Step::Moved } else { Step::Idle });
         }
         let limit = self.settings.batch;
+        // The server's estimates lag behind a log that grows fast: told to read to its end, it may
+        // sort the whole backlog for each batch.
+        let end = end.min(standing.reached + READ_AHEAD * limit);
         let events = publisher
             .log
-            .read(standing.pos, end, subscriber.topics(), limit)
+            .read(standing.reached, end, subscriber.topics(), limit)
             .await?;
         failpoint::reach(subscriber.holder, Point::BatchRead).await;
+        if events.is_empty() {
+            standing.reached = end;
+            return Ok(Step::Moved);
+        }
         let until = match events.last() {
             Some(last) if i64::try_from(events.len()).is_ok_and(|n| n == limit) => last.pos,
             _ => end,

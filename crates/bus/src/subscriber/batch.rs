@@ -87,7 +87,7 @@ impl Subscriber {
             Err(error) => return Err(error),
         }
         failpoint::reach(self.holder, Point::BatchCommitted).await;
-        standing.pos = pos;
+        standing.stand_at(pos);
         Ok(Attempt::Done(count))
     }
 

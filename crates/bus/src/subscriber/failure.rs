@@ -53,7 +53,7 @@ impl Subscriber {
         tx.commit().await?;
         failpoint::reach(self.holder, Point::FailureCommitted).await;
         self.held.lock().expect("no holder panics").insert(lane);
-        standing.pos = event.pos;
+        standing.stand_at(event.pos);
         Ok(true)
     }
 

@@ -247,6 +247,7 @@ mod tests {
     fn standing(start: i64) -> Standing {
         Standing {
             pos: start,
+            reached: start,
             start_pos: 10,
             topics: HashMap::from([("shop.order".to_owned(), start)]),
             state: State::Running,

@@ -255,8 +255,20 @@ impl Subscriber {
         }
         self.advance(&mut tx, pos).await?;
         tx.commit().await?;
-        standing.pos = pos;
+        standing.stand_at(pos);
         Ok(true)
+    }
+
+    /// Writes down how far it has come past events that it does not want.
+    pub(crate) async fn catch_up(
+        &self,
+        standing: &mut Standing,
+        epoch: i64,
+    ) -> Result<(), sqlx::Error> {
+        if standing.reached > standing.pos {
+            self.process(standing, &[], standing.reached, epoch).await?;
+        }
+        Ok(())
     }
 
     async fn tell_stuck(

@@ -36,6 +36,9 @@ statements! {
 pub struct Standing {
     /// Everything up to here was handled or copied to a lane.
     pub pos: i64,
+    /// Up to here nothing is left that it wants. A transaction for each stretch of such events would
+    /// cost a flush to disk, so `pos` follows with the next batch, or when it is told.
+    pub reached: i64,
     /// Events up to here were before its time.
     pub start_pos: i64,
     /// The same for each topic, none before `start_pos`.
@@ -65,6 +68,11 @@ impl State {
 }
 
 impl Standing {
+    pub(super) fn stand_at(&mut self, pos: i64) {
+        self.pos = pos;
+        self.reached = pos;
+    }
+
     /// Events of the topic up to here were before the subscription's time.
     pub(crate) fn start_of(&self, topic: &str) -> i64 {
         self.topics.get(topic).copied().unwrap_or(self.start_pos)
@@ -127,8 +135,10 @@ impl Subscriber {
             .fetch_optional(self.db.bus_pool())
             .await?;
         row.map(|row| {
+            let pos = row.try_get("pos")?;
             Ok(Standing {
-                pos: row.try_get("pos")?,
+                pos,
+                reached: pos,
                 start_pos: row.try_get("start_pos")?,
                 topics: row.try_get::<Json<_>, _>("topics")?.0,
                 state: match row.try_get("state")? {
