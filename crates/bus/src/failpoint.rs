@@ -18,11 +18,7 @@ macro_rules! points {
 points! {
     /// Leases were taken or renewed; the process does not know it yet.
     LeasesKept,
-    /// The sequencer holds the head and has read nothing.
-    SequencerLocked,
-    /// The events are in the log, uncommitted.
-    SequencerMoved,
-    /// They are committed; nobody was told.
+    /// Events are in the log; nobody was told.
     SequencerCommitted,
     /// The publisher keeps its log for a new subscription, which has no row yet.
     SubscriptionAnnounced,

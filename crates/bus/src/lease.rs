@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
-use sqlx::{PgConnection, PgPool, Row};
+use sqlx::{PgPool, Row};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -38,13 +38,6 @@ statements! {
             RETURNING name, epoch",
         release: "
             UPDATE {schema}.leases SET holder = NULL, expires_at = '-infinity' WHERE holder = $1",
-        // A process that is paused here would keep the others waiting for its locks: the server
-        // ends the transaction of one that is silent.
-        fence: "
-            SELECT set_config('idle_in_transaction_session_timeout', $4, true)
-              FROM {schema}.leases
-             WHERE name = $1 AND holder = $2 AND epoch = $3
-               FOR KEY SHARE",
     }
 }
 
@@ -170,24 +163,6 @@ impl Leases {
 
     pub(crate) fn holder(&self) -> Uuid {
         self.holder
-    }
-
-    /// The first statement of a holder's transaction: nobody else acts until it ends. One that
-    /// rests between two statements for as long as a lease lasts is ended by the server.
-    pub async fn fence(
-        &self,
-        conn: &mut PgConnection,
-        name: &str,
-        epoch: i64,
-    ) -> Result<bool, sqlx::Error> {
-        let held = sqlx::query(safe(&self.statements.fence))
-            .bind(name)
-            .bind(self.holder)
-            .bind(epoch)
-            .bind(milliseconds(self.ttl))
-            .fetch_optional(conn)
-            .await?;
-        Ok(held.is_some())
     }
 }
 

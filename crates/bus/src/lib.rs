@@ -39,6 +39,9 @@ pub struct Settings {
     pub batch: i64,
     /// A transaction takes up no further event after this long.
     pub batch_time: Duration,
+    /// A subscription to a whole log waits this long after the first new event, to handle more of
+    /// them in one transaction.
+    pub gather: Duration,
     /// Events moved into the log in one transaction, at most.
     pub sequencer_batch: i64,
     /// The bound of the first delay after a failure; it doubles with each.
@@ -61,6 +64,7 @@ impl Default for Settings {
             poll: Duration::from_millis(250),
             batch: 256,
             batch_time: Duration::from_secs(1),
+            gather: Duration::from_millis(100),
             sequencer_batch: 1_000,
             backoff_base: Duration::from_millis(500),
             backoff_max: Duration::from_secs(60),

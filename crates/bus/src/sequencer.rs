@@ -17,16 +17,25 @@ pub const LEASE: &str = "sequencer";
 statements! {
     /// What the sequencer runs.
     SequencerStatements {
-        lock_head: "SELECT pos FROM {schema}.head FOR NO KEY UPDATE",
+        // One statement, so that no process can rest in the middle. Whoever takes the lease over
+        // waits for it; if that came first, `fence` finds no row, and nothing moves. No other
+        // transaction changes the head or the last positions, so its snapshot is good enough.
+        //
         // `seq` agrees with `keyseq` per subject, so taking the lowest first never leaves an event
         // behind one that follows it.
         move_batch: "
-            WITH moved AS (
+            WITH fence AS (
+                SELECT h.pos
+                  FROM {schema}.leases l, {schema}.head h
+                 WHERE l.name = $1 AND l.holder = $2 AND l.epoch = $3
+                   FOR KEY SHARE OF l FOR NO KEY UPDATE OF h
+            ), moved AS (
                 DELETE FROM {schema}.outbox
-                 WHERE ctid = ANY(ARRAY(SELECT ctid FROM {schema}.outbox ORDER BY seq LIMIT $2))
+                 WHERE ctid = ANY(ARRAY(SELECT ctid FROM {schema}.outbox ORDER BY seq LIMIT $4))
+                   AND EXISTS (SELECT FROM fence)
                 RETURNING *
             ), placed AS (
-                SELECT m.*, $1 + row_number() OVER (ORDER BY seq) AS pos FROM moved m
+                SELECT m.*, f.pos + row_number() OVER (ORDER BY seq) AS pos FROM moved m, fence f
             ), chained AS (
                 SELECT p.*, lag(pos) OVER (PARTITION BY topic, subject, keyseq IS NULL ORDER BY pos)
                        AS before
@@ -47,7 +56,10 @@ statements! {
                  WHERE keyseq IS NOT NULL GROUP BY topic, subject
                 ON CONFLICT (topic, subject) DO UPDATE SET pos = excluded.pos
             )
-            UPDATE {schema}.head SET pos = pos + (SELECT count(*) FROM moved) RETURNING pos",
+            UPDATE {schema}.head h SET pos = h.pos + (SELECT count(*) FROM moved)
+              FROM fence f
+             WHERE EXISTS (SELECT FROM moved)
+            RETURNING f.pos, h.pos, ARRAY(SELECT DISTINCT topic FROM moved)",
         look: "SELECT pos, EXISTS (SELECT FROM {schema}.outbox) FROM {schema}.head",
         roll: "SELECT {schema}.roll_log('1 day')",
         trim: "SELECT {schema}.trim_log(make_interval(secs => $1))",
@@ -57,6 +69,16 @@ statements! {
                AND pos < (SELECT lower_pos - 1 FROM {schema}.log_partitions
                            ORDER BY lower_pos DESC LIMIT 1)",
     }
+}
+
+/// A batch that went into the log, after `before` and up to `head`.
+#[derive(Debug)]
+pub struct Moved {
+    pub before: i64,
+    pub head: i64,
+    pub topics: Vec<String>,
+    /// There may be more.
+    pub full: bool,
 }
 
 /// Fills one module's log.
@@ -75,42 +97,34 @@ impl Sequencer {
         }
     }
 
-    /// Moves one batch. The new head, and whether the batch was full; nothing if the lease is lost.
+    /// Moves one batch; none if nothing waits or the lease is lost.
     pub async fn sequence(
         &self,
         leases: &Leases,
         epoch: i64,
-    ) -> Result<Option<(i64, bool)>, sqlx::Error> {
-        // A look without a transaction: most polls find nothing.
-        let (head, waiting) = self.look().await?;
-        if !waiting {
-            return Ok(Some((head, false)));
-        }
-        let mut tx = self.db.begin_for_bus().await?;
-        if !leases.fence(&mut tx, LEASE, epoch).await? {
+    ) -> Result<Option<Moved>, sqlx::Error> {
+        let moved: Option<(i64, i64, Vec<String>)> =
+            sqlx::query_as(safe(&self.statements.move_batch))
+                .bind(LEASE)
+                .bind(leases.holder())
+                .bind(epoch)
+                .bind(self.batch)
+                .fetch_optional(self.db.bus_pool())
+                .await?;
+        let Some((before, head, topics)) = moved else {
             return Ok(None);
-        }
-        let before: i64 = sqlx::query_scalar(safe(&self.statements.lock_head))
-            .fetch_one(&mut *tx)
-            .await?;
-        failpoint::reach(leases.holder(), Point::SequencerLocked).await;
-        let head: i64 = sqlx::query_scalar(safe(&self.statements.move_batch))
-            .bind(before)
-            .bind(self.batch)
-            .fetch_one(&mut *tx)
-            .await?;
-        failpoint::reach(leases.holder(), Point::SequencerMoved).await;
-        tx.commit().await?;
+        };
         failpoint::reach(leases.holder(), Point::SequencerCommitted).await;
-        Ok(Some((head, head - before == self.batch)))
+        Ok(Some(Moved {
+            before,
+            head,
+            topics,
+            full: head - before == self.batch,
+        }))
     }
 
-    /// The position of the last event in the log.
-    pub async fn head(&self) -> Result<i64, sqlx::Error> {
-        Ok(self.look().await?.0)
-    }
-
-    async fn look(&self) -> Result<(i64, bool), sqlx::Error> {
+    /// The position of the last event in the log, and whether some wait to follow it.
+    pub async fn look(&self) -> Result<(i64, bool), sqlx::Error> {
         sqlx::query_as(safe(&self.statements.look))
             .fetch_one(self.db.bus_pool())
             .await

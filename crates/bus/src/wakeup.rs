@@ -1,5 +1,5 @@
 //! Who is called when something is to be fetched: this process at once, others by a NOTIFY that is
-//! debounced and never part of a business transaction (it would serialise commits). Calls may be
+//! rationed and never part of a business transaction (it would serialise commits). Calls may be
 //! lost: everybody also looks by itself.
 
 use std::{collections::HashSet, sync::Mutex, time::Duration};
@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use crate::schema::Schema;
 
-/// At most 200 notifications a second leave a module in a process.
-const DEBOUNCE: Duration = Duration::from_millis(5);
-/// More hints than this within one debounce are dropped; listeners look by themselves now and then.
+/// The least time between two notifications of a module in a process.
+const REST: Duration = Duration::from_millis(25);
+/// More hints than this within one rest are dropped; listeners look by themselves now and then.
 const MAX_HINTS: usize = 1_000;
 /// PostgreSQL's bound on a notification's payload is 8,000 bytes.
 const MAX_PAYLOAD_BYTES: usize = 7_500;
@@ -48,14 +48,8 @@ impl Wakeup {
         }
     }
 
-    /// There is something new for the sequencer or for readers of the log.
-    pub fn events(&self) {
-        self.outbox.notify_one();
-        self.moved();
-    }
-
-    /// The log has moved: readers in other processes may look.
-    pub(crate) fn moved(&self) {
+    /// There is something new for the sequencer or for readers of the log in other processes.
+    pub(crate) fn tell_others(&self) {
         self.pending.lock().expect("no holder panics").events = true;
         self.flush.notify_one();
     }
@@ -88,11 +82,10 @@ impl Wakeup {
     async fn send(&self, db: &Db) -> Result<(), sqlx::Error> {
         loop {
             self.flush.notified().await;
-            tokio::time::sleep(DEBOUNCE).await;
             let pending = std::mem::take(&mut *self.pending.lock().expect("no holder panics"));
             for payload in payloads(self.instance, &pending) {
                 // A call that fails to go out is made up for by the others' poll.
-                // Not waiting for the disk: 200 a second would be as many flushes.
+                // Not waiting for the disk: 40 a second would be as many flushes.
                 let sent = sqlx::query(
                     "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)",
                 )
@@ -104,6 +97,7 @@ impl Wakeup {
                     tracing::debug!(%error, "notification could not be sent");
                 }
             }
+            tokio::time::sleep(REST).await;
         }
     }
 

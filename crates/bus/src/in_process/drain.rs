@@ -18,9 +18,9 @@ impl InProcess {
             let mut moved = false;
             for attached in &modules {
                 attached.leases.keep().await?;
-                let before = *attached.head.borrow();
-                while self.sequence(attached).await? {}
-                moved |= *attached.head.borrow() != before;
+                let before = attached.tail.borrow().head();
+                while self.sequence(attached, true).await? {}
+                moved |= attached.tail.borrow().head() != before;
             }
             for attached in &modules {
                 for subscriber in &attached.subscribers {

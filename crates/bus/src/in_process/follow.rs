@@ -79,7 +79,7 @@ impl InProcess {
         lease: &mut watch::Receiver<Option<i64>>,
         stop: &CancellationToken,
     ) -> Result<(), sqlx::Error> {
-        let mut head = publisher.head.subscribe();
+        let mut tail = publisher.tail.subscribe();
         let mut standing = subscriber.begin(&publisher.log).await?;
         let mut looked = Instant::now();
         let mut looks = 0_u32;
@@ -93,7 +93,7 @@ impl InProcess {
             {
                 return Ok(());
             }
-            head.mark_unchanged();
+            tail.mark_unchanged();
             let step = self
                 .step(subscriber, publisher, &mut standing, epoch, false)
                 .await?;
@@ -121,7 +121,12 @@ impl InProcess {
                 Step::Idle => self.idle_time(subscriber).await?,
             };
             tokio::select! {
-                _ = head.changed(), if step == Step::Idle => {}
+                _ = tail.changed(), if step == Step::Idle => {
+                    if subscriber.topics().is_none() {
+                        let more = tokio::time::sleep(self.settings.gather);
+                        stop.run_until_cancelled(more).await;
+                    }
+                }
                 () = tokio::time::sleep(pause) => {}
                 _ = lease.changed() => {}
                 () = stop.cancelled() => {}
@@ -180,7 +185,11 @@ impl InProcess {
             return Ok(Step::Fenced);
         }
         // What is fed again and what is new do not share a transaction.
-        let head = *publisher.head.borrow();
+        let (head, wants) = {
+            let tail = publisher.tail.borrow();
+            let wants = tail.wants(standing.reached, subscriber.topics());
+            (tail.head(), wants)
+        };
         let end = match standing.replay_until {
             Some(until) if standing.reached < until => until.min(head),
             _ => head,
@@ -188,6 +197,10 @@ impl InProcess {
         if standing.reached >= end {
             let moved = retried == Retried::Moved;
             return Ok(if moved { Step::Moved } else { Step::Idle });
+        }
+        if !wants {
+            standing.reached = end;
+            return Ok(Step::Moved);
         }
         let limit = self.settings.batch;
         // The server's estimates lag behind a log that grows fast: told to read to its end, it may

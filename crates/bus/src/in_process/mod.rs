@@ -4,6 +4,7 @@ mod broadcast;
 mod drain;
 mod follow;
 mod sequence;
+mod tail;
 
 use std::{
     collections::HashMap,
@@ -29,6 +30,7 @@ use crate::{
     wakeup::Wakeup,
 };
 use broadcast::Following;
+use tail::Tail;
 
 /// The bus of a process whose modules are all local.
 pub struct InProcess {
@@ -51,8 +53,7 @@ pub struct Attached {
     sequencer: Sequencer,
     leases: Arc<Leases>,
     wakeup: Arc<Wakeup>,
-    /// The position of the last event in the log, as far as this process knows.
-    head: watch::Sender<i64>,
+    tail: watch::Sender<Tail>,
     subscribers: Vec<Arc<Subscriber>>,
 }
 
@@ -133,7 +134,7 @@ impl InProcess {
         let sequencer = Sequencer::new(db.clone(), &schema, self.settings.sequencer_batch);
         let attached = Arc::new(Attached {
             log: Log::new(db.bus_pool().clone(), &schema),
-            head: watch::Sender::new(sequencer.head().await?),
+            tail: watch::Sender::new(Tail::at(sequencer.look().await?.0)),
             sequencer,
             leases,
             wakeup: self.wakeup(&module),
@@ -292,7 +293,12 @@ impl EventBus for InProcess {
     }
 
     fn committed(&self, module: &str) {
-        self.wakeup(module).events();
+        let wakeup = self.wakeup(module);
+        wakeup.outbox.notify_one();
+        let leads = |m: Arc<Attached>| m.leases.epoch(sequencer::LEASE).is_some();
+        if !self.publisher(module).is_some_and(leads) {
+            wakeup.tell_others();
+        }
     }
 
     fn hint(&self, hint: Hint) {

@@ -12,10 +12,11 @@ const MAINTAIN_EVERY: Duration = Duration::from_secs(600);
 impl InProcess {
     pub(super) async fn run_sequencer(&self, attached: &Attached, stop: &CancellationToken) {
         let mut maintained: Option<Instant> = None;
+        let mut called = false;
         let module = attached.db.module();
         let mut trouble = Trouble::of(format!("events of {module} cannot be sequenced"));
         while !stop.is_cancelled() {
-            let result = self.sequence(attached).await;
+            let result = self.sequence(attached, called).await;
             trouble.tell(result.as_ref().err());
             if attached.leases.epoch(sequencer::LEASE).is_some()
                 && maintained.is_none_or(|at| at.elapsed() > MAINTAIN_EVERY)
@@ -25,12 +26,13 @@ impl InProcess {
                     tracing::warn!(%error, module = attached.db.module(), "log maintenance failed");
                 }
             }
-            if !result.unwrap_or_default() {
-                tokio::select! {
-                    () = attached.wakeup.outbox.notified() => {}
-                    () = tokio::time::sleep(self.settings.poll) => {}
-                    () = stop.cancelled() => {}
-                }
+            called = result.unwrap_or_default();
+            if !called {
+                called = tokio::select! {
+                    () = attached.wakeup.outbox.notified() => true,
+                    () = tokio::time::sleep(self.settings.poll) => false,
+                    () = stop.cancelled() => false,
+                };
             }
         }
     }
@@ -47,21 +49,26 @@ impl InProcess {
     }
 
     /// Sequences one batch if this instance leads, else looks how far the leader is. True when
-    /// there is more.
-    pub(super) async fn sequence(&self, attached: &Attached) -> Result<bool, sqlx::Error> {
-        let (head, more) = match attached.leases.epoch(sequencer::LEASE) {
-            Some(epoch) => match attached.sequencer.sequence(&attached.leases, epoch).await? {
-                Some(sequenced) => sequenced,
-                None => return Ok(false),
-            },
-            None => (attached.sequencer.head().await?, false),
+    /// there is more. Unless somebody `called`, most often nothing waits.
+    pub(super) async fn sequence(
+        &self,
+        attached: &Attached,
+        called: bool,
+    ) -> Result<bool, sqlx::Error> {
+        let sequencer = &attached.sequencer;
+        let epoch = attached.leases.epoch(sequencer::LEASE);
+        let Some(epoch) = epoch.filter(|_| called) else {
+            let (head, waiting) = sequencer.look().await?;
+            attached.tail.send_if_modified(|tail| tail.seen(head));
+            return Ok(waiting && epoch.is_some());
         };
-        let moved = attached
-            .head
-            .send_if_modified(|known| head > std::mem::replace(known, head.max(*known)));
-        if moved && attached.leases.epoch(sequencer::LEASE).is_some() {
+        let Some(batch) = sequencer.sequence(&attached.leases, epoch).await? else {
+            return Ok(false);
+        };
+        let more = batch.full;
+        if attached.tail.send_if_modified(|tail| tail.put(batch)) {
             // Other instances may hold the subscriptions.
-            attached.wakeup.moved();
+            attached.wakeup.tell_others();
         }
         Ok(more)
     }

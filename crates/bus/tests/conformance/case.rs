@@ -39,6 +39,7 @@ pub(crate) fn settings() -> Settings {
     Settings {
         lease_ttl: Duration::from_millis(1_000),
         poll: Duration::from_millis(50),
+        gather: Duration::from_millis(5),
         backoff_base: Duration::from_millis(5),
         backoff_max: Duration::from_millis(40),
         ..Settings::default()
