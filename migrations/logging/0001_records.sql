@@ -34,8 +34,9 @@ CREATE TABLE logging.records (
 -- it, and a thirtieth of the space. An index on the text costs more still. Every search has a range
 -- of time.
 --
--- Ranges that are new are summarised by autovacuum (autosummarize) and by manage_partitions; until
--- then every search reads them.
+-- Ranges that are full are summarised by autovacuum (autosummarize) and by summarize_partitions;
+-- until then every search reads them. The last range stays without a summary while it fills: to add
+-- a trace to its filter means to compress 4 kB, which costs more than storing the record.
 
 -- When, how bad, and by whom: no more services than 64 are expected in 128 pages.
 CREATE INDEX records_time_idx ON logging.records
@@ -47,6 +48,14 @@ CREATE INDEX records_trace_idx ON logging.records
 
 -- Written once: the runtime role can neither rewrite nor delete a record.
 REVOKE UPDATE, DELETE ON logging.records FROM banyan_logging;
+
+-- Takes the summary of the range that is being filled away.
+CREATE FUNCTION logging.open_last_range(partition regclass) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT brin_desummarize_range(i.indexrelid, greatest(pg_relation_size(partition) / 8192 - 1, 0))
+      FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
+     WHERE i.indrelid = partition AND a.amname = 'brin';
+$$;
 
 -- Makes the partitions of the days (UTC) from `oldest`, but at most `keep_days` back, to tomorrow,
 -- where they are missing. There is no default partition: it would collect silently, and every
@@ -90,6 +99,7 @@ BEGIN
                     partition,
                     day::timestamp AT TIME ZONE 'UTC',
                     (day + 1)::timestamp AT TIME ZONE 'UTC');
+                PERFORM logging.open_last_range(to_regclass('logging.' || partition));
             END IF;
         END IF;
         day := day + 1;
@@ -151,10 +161,11 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
 DECLARE
     today     date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
+    partition regclass;
     summaries regclass;
 BEGIN
-    FOR summaries IN
-        SELECT i.indexrelid
+    FOR partition, summaries IN
+        SELECT i.indrelid, i.indexrelid
           FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
          WHERE i.indrelid IN (
                    to_regclass('logging.records_' || to_char(today, 'YYYYMMDD')),
@@ -163,6 +174,7 @@ BEGIN
     LOOP
         BEGIN
             PERFORM brin_summarize_new_values(summaries);
+            PERFORM logging.open_last_range(partition);
         EXCEPTION WHEN lock_not_available THEN
             -- Autovacuum is at it.
             NULL;
@@ -171,7 +183,8 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION logging.ensure_partitions(timestamptz, integer),
+REVOKE ALL ON FUNCTION logging.open_last_range(regclass),
+    logging.ensure_partitions(timestamptz, integer),
     logging.begin_batch(bigint, timestamptz, integer),
     logging.summarize_partitions(), logging.drop_oldest_partition(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION logging.ensure_partitions(timestamptz, integer),
