@@ -52,8 +52,9 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     let refuse = CancellationToken::new();
     let server_config = app.config.host.server.clone();
     let serving = {
-        let (router, config, refuse) = (gateway.router(), server_config.clone(), refuse.clone());
-        tokio::spawn(async move { server::serve(listener, router, &config, refuse).await })
+        let (gateway, refuse) = (Arc::clone(&gateway), refuse.clone());
+        let config = server_config.clone();
+        tokio::spawn(async move { server::serve(listener, gateway, &config, refuse).await })
     };
 
     stop.cancelled().await;

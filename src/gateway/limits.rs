@@ -4,14 +4,11 @@
 use std::{
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
-    sync::Arc,
 };
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{Method, StatusCode},
-    middleware::Next,
-    response::{IntoResponse, Response},
 };
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
 use kernel::{Problem, principal::ClientAddress};
@@ -40,6 +37,31 @@ impl Limits {
         }
     }
 
+    /// Counts the request; refuses it when its client has sent too many.
+    pub fn check(&self, request: &Request) -> Result<(), Problem> {
+        let address = request
+            .extensions()
+            .get::<ClientAddress>()
+            .and_then(|client| client.0);
+        let (Some(limiter), Some(address)) = (self.class(request), address) else {
+            return Ok(());
+        };
+        if limiter.len() > SWEEP_AT {
+            limiter.retain_recent();
+        }
+        limiter.check_key(&network(address)).map_err(|refused| {
+            let wait = refused.wait_time_from(governor::clock::DefaultClock::default().now());
+            let seconds = u32::try_from(wait.as_secs()).unwrap_or(60) + 1;
+            Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-requests",
+                "Too many requests",
+            )
+            .detail("Your network has sent more than its share; wait a little.")
+            .retry_after(seconds)
+        })
+    }
+
     /// Sign-in and sign-up: where passwords and codes are guessed, and hashes cost.
     fn class(&self, request: &Request) -> Option<&Limiter> {
         let path = request.uri().path();
@@ -52,34 +74,6 @@ impl Limits {
             None
         } else {
             self.other.as_ref()
-        }
-    }
-}
-
-pub async fn limit(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
-    let address = request
-        .extensions()
-        .get::<ClientAddress>()
-        .and_then(|client| client.0);
-    let (Some(limiter), Some(address)) = (limits.class(&request), address) else {
-        return next.run(request).await;
-    };
-    if limiter.len() > SWEEP_AT {
-        limiter.retain_recent();
-    }
-    match limiter.check_key(&network(address)) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => {
-            let wait = refused.wait_time_from(governor::clock::DefaultClock::default().now());
-            let seconds = u32::try_from(wait.as_secs()).unwrap_or(60) + 1;
-            Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too-many-requests",
-                "Too many requests",
-            )
-            .detail("Your network has sent more than its share; wait a little.")
-            .retry_after(seconds)
-            .into_response()
         }
     }
 }

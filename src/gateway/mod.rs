@@ -1,8 +1,11 @@
 //! The edge: one front door to all modules, wherever they run.
 //!
 //! A request passes, from the outside in: [`trace`] (request id, trace context, access log, panics),
-//! limits of body and time, [`limits`] (rates per client), then [`dispatch`](Gateway::dispatch) to
+//! [`limits`] (rates per client), bounds of body and time, then [`dispatch`](Gateway::dispatch) to
 //! the module whose prefix it has. Modules verify the caller's token themselves.
+//!
+//! These are plain calls and not layers: a layer costs some boxes per request, and here every
+//! request passes all of them.
 
 pub mod health;
 pub mod limits;
@@ -20,20 +23,23 @@ use std::{
 
 use axum::{
     Router,
+    body::{Body, HttpBody},
     extract::{DefaultBodyLimit, Request, State},
-    http::{HeaderValue, StatusCode, header},
-    middleware,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
+use http_body_util::Limited;
 use kernel::Problem;
 use tower::ServiceExt;
-use tower_http::{limit::RequestBodyLimitLayer, timeout::TimeoutLayer};
 
 use crate::{
     app::{App, Slot},
     work::Roles,
 };
+
+/// The longest path and query that are answered.
+const MAX_URI_BYTES: usize = 8 * 1024;
 
 /// What the edge needs to route and to answer for itself.
 pub struct Gateway {
@@ -43,7 +49,10 @@ pub struct Gateway {
     /// Set when the process is about to stop: readiness falls.
     draining: AtomicBool,
     roles: Roles,
+    limits: limits::Limits,
     checks: health::Checks,
+    /// What the edge answers itself.
+    own: Router<Arc<Self>>,
     openapi: axum::body::Bytes,
 }
 
@@ -63,7 +72,16 @@ impl Gateway {
         let document = openapi::document()
             .to_json()
             .expect("the document is plain data");
+        let own = Router::new()
+            .route("/", get(index))
+            .route("/health/live", get(health::live))
+            .route("/health/ready", get(health::ready))
+            .route("/api/openapi.json", get(openapi::serve))
+            .fallback(not_found)
+            .method_not_allowed_fallback(method_not_allowed);
         Arc::new(Self {
+            limits: limits::Limits::new(&app.config.host.gateway),
+            own,
             app,
             prefixes,
             draining: AtomicBool::new(false),
@@ -82,33 +100,52 @@ impl Gateway {
         self.draining.load(Ordering::Relaxed)
     }
 
-    pub fn router(self: &Arc<Self>) -> Router {
+    /// Answers a request within its bounds: of rate, of body, of time.
+    async fn answer(self: &Arc<Self>, request: Request) -> Response {
+        if request.uri().to_string().len() > MAX_URI_BYTES {
+            return uri_too_long().into_response();
+        }
+        if let Err(refused) = self.limits.check(&request) {
+            return refused.into_response();
+        }
         let server = &self.app.config.host.server;
-        let timeout = Duration::from_secs(server.request_timeout_seconds);
-        Router::new()
-            .route("/", get(index))
-            .route("/health/live", get(health::live))
-            .route("/health/ready", get(health::ready))
-            .route("/api/openapi.json", get(openapi::serve))
-            .fallback(dispatch)
-            .method_not_allowed_fallback(method_not_allowed)
-            .with_state(Arc::clone(self))
-            .layer(middleware::from_fn_with_state(
-                Arc::new(limits::Limits::new(&self.app.config.host.gateway)),
-                limits::limit,
-            ))
-            .layer(TimeoutLayer::with_status_code(
+        let declared = request.body().size_hint().lower();
+        if declared > server.max_body_bytes as u64 {
+            return too_large().into_response();
+        }
+        let mut request = request.map(|body| Body::new(Limited::new(body, server.max_body_bytes)));
+        // Our own bound counts for all bodies; axum's, of 2 MiB, would come before it.
+        DefaultBodyLimit::disable().apply(&mut request);
+        let limit = Duration::from_secs(server.request_timeout_seconds);
+        match tokio::time::timeout(limit, self.dispatch(request)).await {
+            Ok(response) => as_problem(response),
+            Err(_) => Problem::new(
                 StatusCode::GATEWAY_TIMEOUT,
-                timeout,
-            ))
-            // Our own bound counts for all bodies; axum's, of 2 MiB, would come before it.
-            .layer(DefaultBodyLimit::disable())
-            .layer(RequestBodyLimitLayer::new(server.max_body_bytes))
-            .layer(middleware::from_fn(plain_errors_as_problems))
-            .layer(middleware::from_fn_with_state(
-                Arc::clone(self),
-                trace::trace,
-            ))
+                "timeout",
+                "The answer took too long",
+            )
+            .retry_after(1)
+            .into_response(),
+        }
+    }
+
+    /// Hands the request to the module that owns its path.
+    async fn dispatch(self: &Arc<Self>, request: Request) -> Response {
+        let Some(slot) = self.slot_for(request.uri().path()) else {
+            let own = self.own.clone().with_state(Arc::clone(self));
+            return own.oneshot(request).await.into_response();
+        };
+        if !self.roles.serves() {
+            let why = "This process works in the background.";
+            return Problem::unavailable(why, 1).into_response();
+        }
+        match slot.router() {
+            Some(router) => router.oneshot(request).await.into_response(),
+            None => {
+                let why = format!("The module {} is down.", slot.name());
+                Problem::unavailable(why, 2).into_response()
+            }
+        }
     }
 
     fn slot_for(&self, path: &str) -> Option<&Arc<Slot>> {
@@ -123,20 +160,8 @@ impl Gateway {
     }
 }
 
-/// Hands the request to the module that owns its path.
-async fn dispatch(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let Some(slot) = gateway.slot_for(request.uri().path()) else {
-        return Problem::not_found().into_response();
-    };
-    if !gateway.roles.serves() {
-        return Problem::unavailable("This process works in the background.", 1).into_response();
-    }
-    match slot.router() {
-        Some(router) => router.oneshot(request).await.into_response(),
-        None => {
-            Problem::unavailable(format!("The module {} is down.", slot.name()), 2).into_response()
-        }
-    }
+async fn not_found() -> Problem {
+    Problem::not_found()
 }
 
 async fn method_not_allowed() -> Problem {
@@ -147,24 +172,30 @@ async fn method_not_allowed() -> Problem {
     )
 }
 
-/// Layers of others answer with a status and plain text: the status stays, the body becomes a
-/// problem document.
-async fn plain_errors_as_problems(request: Request, next: middleware::Next) -> Response {
-    let response = next.run(request).await;
+fn uri_too_long() -> Problem {
+    Problem::new(
+        StatusCode::URI_TOO_LONG,
+        "uri-too-long",
+        "The address of the request is too long",
+    )
+}
+
+fn too_large() -> Problem {
+    let status = StatusCode::PAYLOAD_TOO_LARGE;
+    Problem::new(status, "payload-too-large", "The body is too large")
+}
+
+/// axum itself refuses with a status and plain text: the status stays, the body becomes a problem
+/// document.
+fn as_problem(response: Response) -> Response {
     let status = response.status();
-    let has_body = response.headers().contains_key(header::CONTENT_TYPE)
-        && response.headers().get(header::CONTENT_TYPE)
-            != Some(&HeaderValue::from_static("text/plain; charset=utf-8"));
-    if !(status.is_client_error() || status.is_server_error()) || has_body {
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    let plain = content_type.is_none_or(|t| t == "text/plain; charset=utf-8");
+    if !(status.is_client_error() || status.is_server_error()) || !plain {
         return response;
     }
     let problem = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(status, "payload-too-large", "The body is too large")
-        }
-        StatusCode::GATEWAY_TIMEOUT => {
-            Problem::new(status, "timeout", "The answer took too long").retry_after(1)
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         status => Problem::new(
             status,
             "request-failed",

@@ -1,8 +1,9 @@
 //! Accepting connections, and letting go of them without losing a request.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::{Router, extract::ConnectInfo};
+use axum::body::Body;
+use futures::FutureExt;
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -10,15 +11,20 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
-use crate::config::Server;
+use crate::{
+    config::Server,
+    gateway::{Gateway, trace},
+};
+
+/// Time for connections in use to be told that they end.
+const LAST_ANSWERS: Duration = Duration::from_millis(250);
 
 /// Serves until the token is cancelled; then accepts no more, and returns when the requests in
 /// flight are answered or `shutdown_seconds` have passed.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    gateway: Arc<Gateway>,
     config: &Server,
     stop: CancellationToken,
 ) {
@@ -49,10 +55,10 @@ pub async fn serve(
         };
         // An answer in two packets must not wait for the first one's acknowledgement.
         let _ = stream.set_nodelay(true);
-        let router = router.clone();
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            router.clone().oneshot(request.map(axum::body::Body::new))
+        let gateway = Arc::clone(&gateway);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answer = trace::serve(Arc::clone(&gateway), peer.ip(), request.map(Body::new));
+            answer.map(Ok::<_, Infallible>)
         });
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         let connection = graceful.watch(connection.into_owned());
@@ -63,6 +69,11 @@ pub async fn serve(
         });
     }
     drop(listener);
+    // A client may be sending on a connection that rests. Those in use learn from their next answer
+    // that it was the last; only then are those closed that still rest.
+    if places.available_permits() < config.max_connections {
+        tokio::time::sleep(LAST_ANSWERS).await;
+    }
     let limit = Duration::from_secs(config.shutdown_seconds);
     if tokio::time::timeout(limit, graceful.shutdown())
         .await

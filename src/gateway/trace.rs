@@ -1,15 +1,10 @@
 //! What every request carries and leaves behind: an id, a place in a trace, one line in the log.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    panic::AssertUnwindSafe,
-    sync::Arc,
-};
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    middleware::Next,
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use futures::FutureExt;
@@ -19,8 +14,6 @@ use tracing::Instrument;
 use crate::{config::Network, gateway::Gateway};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The longest path and query that are answered.
-const MAX_URI_BYTES: usize = 8 * 1024;
 /// What of a path goes into the log: anybody can send one.
 const LOGGED_PATH_BYTES: usize = 512;
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -33,18 +26,11 @@ const NOT_FROM_OUTSIDE: &[&str] = &[
     "x-real-ip",
 ];
 
-pub async fn trace(
-    State(gateway): State<Arc<Gateway>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+/// Answers a request of `peer`.
+pub async fn serve(gateway: Arc<Gateway>, peer: IpAddr, mut request: Request) -> Response {
     let world = &gateway.app.world;
-    let peer = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|info| info.0.ip());
     let proxies = &gateway.app.config.host.server.trusted_proxies;
-    let address = peer.map(|peer| client_address(peer, request.headers(), proxies));
+    let address = Some(client_address(peer, request.headers(), proxies));
     for name in NOT_FROM_OUTSIDE {
         request.headers_mut().remove(*name);
     }
@@ -64,18 +50,12 @@ pub async fn trace(
 
     let method = request.method().clone();
     let path = shortened(request.uri().path(), LOGGED_PATH_BYTES);
-    let too_long = request.uri().to_string().len() > MAX_URI_BYTES;
     let started = std::time::Instant::now();
     let span = tracing::info_span!("request", trace.id = context.trace_id);
-    let serve = async move {
+    let serve = async {
         // A panic ends this request alone.
-        let answer = async {
-            if too_long {
-                return uri_too_long().into_response();
-            }
-            next.run(request).await
-        };
-        let result = AssertUnwindSafe(answer).catch_unwind().await;
+        let answer = AssertUnwindSafe(gateway.answer(request));
+        let result = answer.catch_unwind().await;
         let mut response = result.unwrap_or_else(|panic| {
             let what = panic
                 .downcast_ref::<&str>()
@@ -90,6 +70,9 @@ pub async fn trace(
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         );
+        if gateway.is_draining() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         // Health is asked for every few seconds; its lines would drown the others.
         if !path.starts_with("/health/") {
             tracing::info!(
@@ -146,14 +129,6 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 
 fn shortened(text: &str, bytes: usize) -> String {
     text[..text.floor_char_boundary(bytes)].to_owned()
-}
-
-fn uri_too_long() -> Problem {
-    Problem::new(
-        StatusCode::URI_TOO_LONG,
-        "uri-too-long",
-        "The address of the request is too long",
-    )
 }
 
 #[cfg(test)]

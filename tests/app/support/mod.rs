@@ -154,7 +154,7 @@ impl TestApp {
             let (gateway, stop) = (Gateway::new(Arc::clone(&app), Roles::All), stop.clone());
             let config = app.config.host.server.clone();
             tokio::spawn(async move {
-                server::serve(listener, gateway.router(), &config, stop).await;
+                server::serve(listener, gateway, &config, stop).await;
             });
         }
         let admin = PgPoolOptions::new()
