@@ -13,3 +13,4 @@ CREATE TABLE notification.mailbox (
 
 -- Newest first; the id parts what arrived at the same moment.
 CREATE INDEX mailbox_sent_at_idx ON notification.mailbox (sent_at, id);
+CREATE INDEX mailbox_recipient_idx ON notification.mailbox (lower(recipient), sent_at, id);

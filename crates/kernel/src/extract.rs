@@ -5,12 +5,15 @@ use axum::{
         FromRequest, FromRequestParts, Request,
         rejection::{JsonRejection, PathRejection, QueryRejection},
     },
-    http::{StatusCode, request::Parts},
+    http::{StatusCode, Uri, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::problem::{FieldError, Problem};
+use crate::{
+    page::PageParams,
+    problem::{FieldError, Problem},
+};
 
 /// A JSON body, in or out.
 #[derive(Clone, Copy, Debug)]
@@ -127,30 +130,53 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     }
 }
 
-/// Query parameters.
+/// Query parameters. The type should deny unknown fields: a filter that is misspelt would find too
+/// much.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
-            return Err(Problem::malformed(NUL));
-        }
-        axum::extract::Query::from_request_parts(parts, state)
-            .await
-            .map(|axum::extract::Query(value)| Self(value))
-            .map_err(|rejection: QueryRejection| {
-                let text = rejection.body_text();
-                let text = text
-                    .rsplit_once("query string: ")
-                    .map_or(&*text, |(_, rest)| rest);
-                let (field, message) = data_error(text);
-                let field = field.trim_start_matches('/').to_owned();
-                Problem::validation(vec![FieldError::new(field, message)])
-            })
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        query(&parts.uri).map(Self)
     }
+}
+
+/// Query parameters of a list: its own, and which page.
+#[derive(Clone, Debug)]
+pub struct PagedQuery<T>(pub T, pub PageParams);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for PagedQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let pairs = parts.uri.query().unwrap_or_default().split('&');
+        let of_page = |pair: &&str| ["cursor", "limit"].contains(&pair.split('=').next().unwrap());
+        let (page, own): (Vec<_>, Vec<_>) = pairs.partition(of_page);
+        let part = |pairs: Vec<&str>| -> Result<Uri, Problem> {
+            let uri = format!("/?{}", pairs.join("&"));
+            uri.parse().map_err(|_| Problem::not_found())
+        };
+        Ok(Self(query(&part(own)?)?, query(&part(page)?)?))
+    }
+}
+
+fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
+    if uri.query().is_some_and(|query| query.contains("%00")) {
+        return Err(Problem::malformed(NUL));
+    }
+    axum::extract::Query::try_from_uri(uri)
+        .map(|axum::extract::Query(value)| value)
+        .map_err(|rejection: QueryRejection| {
+            let text = rejection.body_text();
+            let text = text
+                .rsplit_once("query string: ")
+                .map_or(&*text, |(_, rest)| rest);
+            let (field, message) = data_error(text);
+            let field = field.trim_start_matches('/').to_owned();
+            Problem::validation(vec![FieldError::new(field, message)])
+        })
 }
 
 #[cfg(test)]
@@ -163,6 +189,31 @@ mod tests {
         assert!(has_nul(br#"{"a":"\\\u0000"}"#));
         assert!(!has_nul(br#"{"a":"\\u0000"}"#));
         assert!(!has_nul(br#"{"a":"\u0001"}"#));
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Filter {
+        level: Option<String>,
+    }
+
+    async fn paged(query: &str) -> Result<PagedQuery<Filter>, Problem> {
+        let request = Request::get(format!("/logs{query}")).body(()).unwrap();
+        PagedQuery::from_request_parts(&mut request.into_parts().0, &()).await
+    }
+
+    #[tokio::test]
+    async fn a_filter_that_is_not_known_is_refused_by_name() {
+        let PagedQuery(filter, page) = paged("?limit=7&level=info&cursor=a%3D").await.unwrap();
+        assert_eq!(filter.level.as_deref(), Some("info"));
+        assert_eq!((page.limit, page.cursor.as_deref()), (Some(7), Some("a=")));
+        assert!(paged("").await.unwrap().0.level.is_none());
+
+        for (query, field) in [("?levle=info", "levle"), ("?level=info&limit=x", "limit")] {
+            let problem = paged(query).await.unwrap_err();
+            assert_eq!(problem.status, 422);
+            assert_eq!(problem.errors[0].field, field, "{problem:?}");
+        }
     }
 
     #[test]

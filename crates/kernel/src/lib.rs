@@ -32,7 +32,7 @@ pub use clock::{Clock, Random, SeededRandom, SystemClock, SystemRandom, TestCloc
 pub use context::RequestContext;
 pub use db::{Db, Tx};
 pub use event::{Envelope, Event, EventId, EventType};
-pub use extract::{Json, Path, Query};
+pub use extract::{Json, PagedQuery, Path, Query};
 pub use ids::{SessionId, UserId};
 pub use jobs::{Job, Worker};
 pub use module::{Context, Module, Started, Verb};

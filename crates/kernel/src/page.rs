@@ -8,6 +8,7 @@ use crate::problem::{FieldError, Problem};
 
 /// Query parameters of every list.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub struct PageParams {
     /// Where the previous page ended: its `next_cursor`.
     pub cursor: Option<String>,

@@ -2,7 +2,7 @@
 
 use axum::extract::State as Given;
 use kernel::{
-    Json, Problem, Query,
+    Json, PagedQuery, Problem,
     event::family_of,
     page::{Page, PageParams},
 };
@@ -23,6 +23,7 @@ use crate::{
 };
 
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListAuditParams {
     /// Who did it: `user:<id>`, `service:<id>` or `system`.
@@ -127,8 +128,7 @@ impl From<Row> for AuditEntry {
 #[tracing::instrument(name = "logging.list_audit", skip_all)]
 pub(crate) async fn list_audit(
     Given(state): Given<State>,
-    Query(params): Query<ListAuditParams>,
-    Query(page): Query<PageParams>,
+    PagedQuery(params, page): PagedQuery<ListAuditParams>,
 ) -> Result<Json<Page<AuditEntry>>, Problem> {
     let limit = page.limit()?;
     let before = page.cursor::<i64>()?;

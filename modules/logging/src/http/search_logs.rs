@@ -2,7 +2,7 @@
 
 use axum::extract::State as Given;
 use kernel::{
-    Json, Problem, Query,
+    Json, PagedQuery, Problem,
     page::{Page, PageParams},
 };
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,7 @@ const DEFAULT_RANGE: Duration = Duration::DAY;
 const MAX_AHEAD: Duration = Duration::DAY;
 
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SearchLogsParams {
     /// The module, or the host.
@@ -126,8 +127,7 @@ fn time_of(cursor: Cursor) -> Option<OffsetDateTime> {
 #[tracing::instrument(name = "logging.search_logs", skip_all)]
 pub(crate) async fn search_logs(
     Given(state): Given<State>,
-    Query(params): Query<SearchLogsParams>,
-    Query(page): Query<PageParams>,
+    PagedQuery(params, page): PagedQuery<SearchLogsParams>,
 ) -> Result<Json<Page<LogEntry>>, Problem> {
     let now = state.world.now();
     let limit = page.limit()?;

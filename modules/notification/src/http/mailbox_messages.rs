@@ -4,14 +4,21 @@ use axum::{
     extract::State as Shared,
     http::{HeaderName, HeaderValue, header},
 };
-use kernel::{Json, Problem};
-use serde::Serialize;
+use kernel::{Json, Problem, Query};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::mailbox;
 use crate::{State, store};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListMailboxParams {
+    /// Only mails to this address.
+    to: Option<String>,
+}
 
 /// A mail as its recipient would have got it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,19 +38,25 @@ pub(crate) struct MailboxMessage {
     path = "/dev/mailbox/messages",
     operation_id = "list_mailbox_messages",
     tag = "development",
+    params(ListMailboxParams),
     responses(
         (status = 200, description = "The mails", body = Vec<MailboxMessage>),
         (status = 404, description = "Not in development, or mail goes to a real server",
             body = Problem),
+        (status = 422, description = "A parameter is not known", body = Problem),
         (status = 503, description = "The database is busy", body = Problem),
     )
 )]
 pub(crate) async fn mailbox_messages(
     Shared(state): Shared<State>,
+    Query(params): Query<ListMailboxParams>,
 ) -> Result<([(HeaderName, HeaderValue); 1], Json<Vec<MailboxMessage>>), Problem> {
     mailbox::check(&state)?;
     let mut conn = state.db.pool().acquire().await?;
-    let kept = store::mailbox::newest(&mut conn, mailbox::LIMIT).await?;
+    let kept = match &params.to {
+        Some(address) => store::mailbox::newest_to(&mut conn, address, mailbox::LIMIT).await?,
+        None => store::mailbox::newest(&mut conn, mailbox::LIMIT).await?,
+    };
     let messages = kept
         .into_iter()
         .map(|mail| MailboxMessage {

@@ -21,6 +21,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-src '
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct MailboxParams {
     /// The mail to show.
     message: Option<Uuid>,

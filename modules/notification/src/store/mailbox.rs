@@ -54,6 +54,26 @@ pub(crate) async fn newest(conn: &mut PgConnection, limit: i64) -> Result<Vec<Ke
     .await
 }
 
+/// The newest to an address, newest first.
+pub(crate) async fn newest_to(
+    conn: &mut PgConnection,
+    address: &str,
+    limit: i64,
+) -> Result<Vec<Kept>, sqlx::Error> {
+    sqlx::query_as!(
+        Kept,
+        "SELECT id, recipient, subject, text, html, sent_at
+           FROM notification.mailbox
+          WHERE lower(recipient) = lower($1)
+          ORDER BY sent_at DESC, id DESC
+          LIMIT $2",
+        address,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
 pub(crate) async fn find(conn: &mut PgConnection, id: Uuid) -> Result<Option<Kept>, sqlx::Error> {
     sqlx::query_as!(
         Kept,

@@ -155,6 +155,13 @@ async fn the_mailbox_shows_mails_harmlessly() {
     app.send_mails().await;
     let mails = app.mails().await;
     assert_eq!(mails.len(), 1, "the other address is none");
+    for (to, found) in [("Ada@example.org", 1), ("grace@example.org", 0)] {
+        let path = format!("/dev/mailbox/messages?to={to}");
+        let (status, mails) = app.get(&path, None).await;
+        assert_eq!((status, mails.as_array().unwrap().len()), (200, found));
+    }
+    let (status, _) = app.get("/dev/mailbox/messages?from=ada", None).await;
+    assert_eq!(status, 422);
     let id = mails[0]["id"].as_str().unwrap();
 
     let page = app
