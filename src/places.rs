@@ -41,7 +41,7 @@ impl Places {
         };
         let server = Server::open(options).await?;
         let modules: Vec<_> = MODULES.iter().map(|m| m.name()).collect();
-        database::prepare(
+        database::ensure_prepared(
             &server.admin(),
             EMBEDDED_DATABASE,
             &modules,

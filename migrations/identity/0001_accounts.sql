@@ -104,10 +104,9 @@ CREATE TABLE identity.signing_keys (
 -- A key comes and goes; it never changes.
 REVOKE UPDATE ON identity.signing_keys FROM banyan_identity;
 
--- The one-time code of the page that makes the first administrator. One row at most: a new one
--- puts the old one out of force.
+-- One-time codes of the page that makes the first administrator: each start shows one, and all of
+-- them go with the first that is used.
 CREATE TABLE identity.setup_codes (
-    one        boolean     PRIMARY KEY DEFAULT true CHECK (one),
-    digest     bytea       NOT NULL CHECK (octet_length(digest) = 32),
+    digest     bytea       PRIMARY KEY CHECK (octet_length(digest) = 32),
     expires_at timestamptz NOT NULL
 );

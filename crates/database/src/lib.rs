@@ -17,7 +17,7 @@ use sqlx::postgres::PgPoolOptions;
 
 pub use error::{Error, Result};
 pub use migrate::migrate;
-pub use prepare::{prepare, prepare_script, prepare_sql};
+pub use prepare::{ensure_prepared, prepare, prepare_script, prepare_sql};
 pub use roles::{owner_role, role_password, runtime_role, scram_verifier};
 
 /// A module's pool of at most `max` connections.

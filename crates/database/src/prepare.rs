@@ -16,9 +16,34 @@ const DATABASE_EXISTS: [&str; 2] = ["42P04", "23505"];
 /// Held while roles change, since two sessions that alter one role make each other fail.
 const LOCK: &str = "select pg_advisory_lock(hashtextextended('banyan database prepare', 0))";
 
+/// Does what [`prepare`] does where something of it is missing, as far as it shows. When all of it is
+/// there it takes one connection and one query.
+///
+/// # Errors
+/// As [`prepare`].
+pub async fn ensure_prepared(
+    admin: &PgConnectOptions,
+    database: &str,
+    modules: &[&str],
+    role_secret: &[u8],
+) -> Result<()> {
+    check_names(database, modules)?;
+    match admin.clone().database(database).connect().await {
+        Ok(mut connection) => {
+            if is_prepared(&mut connection, database, modules, role_secret).await? {
+                // Not closed: the server notices by itself.
+                return Ok(());
+            }
+        }
+        Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some(NO_DATABASE) => {}
+        Err(source) => return Err(unreachable(database, source)),
+    }
+    apply(admin, database, modules, role_secret, When::Missing).await
+}
+
 /// Creates what modules need in a database, and the database itself when it is missing: roles with
-/// passwords derived from `role_secret`, schemas and privileges. When all of it is there already it
-/// takes one connection and one query. Two at once are safe.
+/// passwords derived from `role_secret`, schemas and privileges. Puts right what was changed by hand.
+/// Two at once are safe.
 ///
 /// Another `role_secret` changes the passwords. Roles belong to the whole cluster: two databases of
 /// one cluster need the same secret.
@@ -33,31 +58,33 @@ pub async fn prepare(
     role_secret: &[u8],
 ) -> Result<()> {
     check_names(database, modules)?;
-    let unreachable = |database: &str, source| Error::Administrator {
+    apply(admin, database, modules, role_secret, When::Always).await
+}
+
+#[derive(PartialEq, Eq)]
+enum When {
+    Missing,
+    Always,
+}
+
+fn unreachable(database: &str, source: sqlx::Error) -> Error {
+    Error::Administrator {
         database: database.to_owned(),
         source,
-    };
+    }
+}
 
-    let target = admin.clone().database(database);
-    let exists = match target.connect().await {
-        Ok(mut connection) => {
-            let prepared = is_prepared(&mut connection, database, modules, role_secret).await?;
-            // Not waited for: the server notices by itself.
-            drop(connection);
-            if prepared {
-                return Ok(());
-            }
-            true
-        }
-        Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some(NO_DATABASE) => false,
-        Err(source) => return Err(unreachable(database, source)),
-    };
-
+async fn apply(
+    admin: &PgConnectOptions,
+    database: &str,
+    modules: &[&str],
+    role_secret: &[u8],
+    when: When,
+) -> Result<()> {
     // Advisory locks hold per database, roles are the cluster's: where several databases are
     // prepared at once they meet in the administrator's own.
     let meeting = match admin.get_database() {
         Some(own) if own != database => own,
-        _ if exists => database,
         _ => "postgres",
     };
     let mut holder = admin
@@ -75,14 +102,21 @@ pub async fn prepare(
         .await
         .map_err(failed)?;
 
-    if !exists {
+    let exists = "SELECT FROM pg_database WHERE datname = $1";
+    let found = sqlx::query(exists)
+        .bind(database)
+        .fetch_optional(&mut holder);
+    if found.await.map_err(failed)?.is_none() {
         create_database(&mut holder, database).await?;
     }
+    let target = admin.clone().database(database);
     let mut connection = target
         .connect()
         .await
         .map_err(|source| unreachable(database, source))?;
-    if !is_prepared(&mut connection, database, modules, role_secret).await? {
+    // Another instance may have come first.
+    if when == When::Always || !is_prepared(&mut connection, database, modules, role_secret).await?
+    {
         let script = statements(database, modules, role_secret);
         sqlx::raw_sql(AssertSqlSafe(script))
             .execute(&mut connection)

@@ -5,7 +5,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use database::{Error, migrate, owner_role, prepare, prepare_script, role_password, runtime_role};
+use database::{
+    Error, ensure_prepared, migrate, owner_role, prepare, prepare_script, role_password,
+    runtime_role,
+};
 use embedded::{Options, Server};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -16,18 +19,22 @@ const SECRET: &[u8] = b"the secret of these cases";
 const REFUSED: &str = "42501";
 
 #[tokio::test]
-async fn preparing_twice_changes_nothing() {
+async fn what_is_prepared_is_left_alone() {
     let db = Database::new("twice").await;
     let modules = ["twice_a", "twice_b"];
     prepare(&db.admin, db.name, &modules, SECRET).await.unwrap();
     let before = db.stored_passwords("twice").await;
     assert_eq!(before.len(), 4);
 
-    prepare(&db.admin, db.name, &modules, SECRET).await.unwrap();
+    ensure_prepared(&db.admin, db.name, &modules, SECRET)
+        .await
+        .unwrap();
     // Salts are random, so that a password that was set again would be stored otherwise.
     assert_eq!(db.stored_passwords("twice").await, before);
+    prepare(&db.admin, db.name, &modules, SECRET).await.unwrap();
+    assert_ne!(db.stored_passwords("twice").await, before, "asked to");
 
-    prepare(&db.admin, db.name, &["twice_c"], SECRET)
+    ensure_prepared(&db.admin, db.name, &["twice_c"], SECRET)
         .await
         .unwrap();
     assert_eq!(db.stored_passwords("twice").await.len(), 6);
@@ -40,10 +47,10 @@ async fn two_may_prepare_at_once() {
     let two = Database::new("race_two").await;
     let modules = ["race_a", "race_b"];
     let outcomes = tokio::join!(
-        prepare(&one.admin, one.name, &modules, SECRET),
-        prepare(&one.admin, one.name, &modules, SECRET),
-        prepare(&two.admin, two.name, &modules, SECRET),
-        prepare(&two.admin, two.name, &modules, SECRET),
+        ensure_prepared(&one.admin, one.name, &modules, SECRET),
+        ensure_prepared(&one.admin, one.name, &modules, SECRET),
+        ensure_prepared(&two.admin, two.name, &modules, SECRET),
+        ensure_prepared(&two.admin, two.name, &modules, SECRET),
     );
     outcomes.0.unwrap();
     outcomes.1.unwrap();
@@ -268,7 +275,9 @@ async fn the_printed_script_does_the_same() {
     }
     let before = db.stored_passwords("script").await;
     assert_eq!(before.len(), 4);
-    prepare(&db.admin, db.name, &modules, SECRET).await.unwrap();
+    ensure_prepared(&db.admin, db.name, &modules, SECRET)
+        .await
+        .unwrap();
     assert_eq!(db.stored_passwords("script").await, before, "work was left");
     db.drop().await;
 }

@@ -35,7 +35,7 @@ pub use event::{Envelope, Event, EventId, EventType};
 pub use extract::{Json, PagedQuery, Path, Query};
 pub use ids::{SessionId, UserId};
 pub use jobs::{Job, Worker};
-pub use module::{Context, Module, Started, Verb};
+pub use module::{Context, Module, Started, Verb, read_config};
 pub use principal::Principal;
 pub use problem::{FieldError, Problem};
 pub use routes::{Access, Routes};

@@ -129,6 +129,23 @@ pub struct ConfigError {
     pub problem: String,
 }
 
+/// Reads a section of the configuration; an error names the key.
+pub fn read_config<T: DeserializeOwned>(
+    section: &str,
+    value: toml::Value,
+) -> Result<T, ConfigError> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let (path, problem) = (error.path().to_string(), error.inner().message().to_owned());
+        ConfigError {
+            section: section.to_owned(),
+            problem: match &*path {
+                "." => problem,
+                key => format!("{key}: {problem}"),
+            },
+        }
+    })
+}
+
 impl ConfigSection {
     pub fn new(name: &str, table: toml::Table) -> Self {
         Self {
@@ -139,10 +156,7 @@ impl ConfigSection {
 
     /// Reads the section into the module's type, which denies unknown fields.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
-        T::deserialize(toml::Value::Table(self.table.clone())).map_err(|error| ConfigError {
-            section: self.name.clone(),
-            problem: error.message().to_owned(),
-        })
+        read_config(&self.name, toml::Value::Table(self.table.clone()))
     }
 
     pub fn error(&self, problem: impl Into<String>) -> ConfigError {

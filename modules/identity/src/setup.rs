@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Puts a new code in force unless there is an administrator; returns what to tell the person at
-/// the terminal. The code of an earlier start, or of another instance, is no longer good then.
+/// the terminal. Codes of earlier starts and of other instances stay good: somebody may be typing one.
 pub(crate) async fn offer(
     db: &Db,
     key: &Key,
@@ -32,7 +32,7 @@ pub(crate) async fn offer(
     let code = SetupCode::random(world);
     let expires_at = world.now() + config.setup_code_lifetime;
     // Asked again in the statement: somebody may be creating one just now.
-    let offered = store::setup_codes::replace(&mut conn, &code.digest(key), expires_at).await?;
+    let offered = store::setup_codes::add(&mut conn, &code.digest(key), expires_at).await?;
     Ok(offered.then(|| {
         format!(
             "Create the first administrator: {} with the code {}",

@@ -3,21 +3,28 @@
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-/// Puts a new code in the place of any other, as long as there is no administrator. False when
+/// Codes in force at once: of as many restarts and instances.
+const MAX: i64 = 10;
+
+/// Puts a new code in force, beside the last few, as long as there is no administrator. False when
 /// there is one.
-pub(crate) async fn replace(
+pub(crate) async fn add(
     conn: &mut PgConnection,
     digest: &[u8; 32],
     expires_at: OffsetDateTime,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
-        "INSERT INTO identity.setup_codes AS code (digest, expires_at)
+        "WITH gone AS (
+             DELETE FROM identity.setup_codes
+              WHERE digest IN (SELECT digest FROM identity.setup_codes
+                                ORDER BY expires_at DESC OFFSET $3)
+         )
+         INSERT INTO identity.setup_codes (digest, expires_at)
          SELECT $1, $2
-          WHERE NOT EXISTS (SELECT FROM identity.users WHERE 'admin' = ANY (roles))
-         ON CONFLICT (one)
-         DO UPDATE SET digest = excluded.digest, expires_at = excluded.expires_at",
+          WHERE NOT EXISTS (SELECT FROM identity.users WHERE 'admin' = ANY (roles))",
         digest,
-        expires_at
+        expires_at,
+        MAX - 1
     )
     .execute(conn)
     .await?;
@@ -41,13 +48,16 @@ pub(crate) async fn is_good(
     .await
 }
 
-/// Uses the code up. False when it is not good (any more): of two who send it at once, the second
-/// waits for the first and then finds nothing. Nor is it good once there is an administrator.
+/// Uses the code up. False when it is not good (any more), nor is any once there is an administrator:
+/// of two who send codes at once, the second waits for the first.
 pub(crate) async fn consume(
     conn: &mut PgConnection,
     digest: &[u8; 32],
     now: OffsetDateTime,
 ) -> Result<bool, sqlx::Error> {
+    sqlx::query!("LOCK TABLE identity.setup_codes IN SHARE ROW EXCLUSIVE MODE")
+        .execute(&mut *conn)
+        .await?;
     let done = sqlx::query!(
         "DELETE FROM identity.setup_codes
           WHERE digest = $1 AND expires_at > $2
