@@ -77,8 +77,8 @@ impl Gateway {
             .route("/health/live", get(health::live))
             .route("/health/ready", get(health::ready))
             .route("/api/openapi.json", get(openapi::serve))
-            .fallback(not_found)
-            .method_not_allowed_fallback(method_not_allowed);
+            .fallback(|| async { Problem::not_found() })
+            .method_not_allowed_fallback(|| async { Problem::method_not_allowed() });
         Arc::new(Self {
             limits: limits::Limits::new(&app.config.host.gateway),
             own,
@@ -158,18 +158,6 @@ impl Gateway {
             .find(|(prefix, _)| belongs(prefix))
             .map(|(_, slot)| slot)
     }
-}
-
-async fn not_found() -> Problem {
-    Problem::not_found()
-}
-
-async fn method_not_allowed() -> Problem {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method-not-allowed",
-        "The method is not allowed here",
-    )
 }
 
 fn uri_too_long() -> Problem {

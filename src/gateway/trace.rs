@@ -56,14 +56,8 @@ pub async fn serve(gateway: Arc<Gateway>, peer: IpAddr, mut request: Request) ->
         // A panic ends this request alone.
         let answer = AssertUnwindSafe(gateway.answer(request));
         let result = answer.catch_unwind().await;
-        let mut response = result.unwrap_or_else(|panic| {
-            let what = panic
-                .downcast_ref::<&str>()
-                .map(|s| (*s).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_default();
-            Problem::internal(anyhow::anyhow!("the handler panicked: {what}")).into_response()
-        });
+        let mut response =
+            result.unwrap_or_else(|panic| Problem::panicked(&*panic).into_response());
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, request_id);
         headers.insert(

@@ -218,6 +218,32 @@ async fn two_processes_on_one_database_share_the_work() {
     assert!(owner.stop().await.success());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_process_may_answer_and_another_work() {
+    let data_dir = DataDir::new();
+    let start = |roles| Process::start(&data_dir.0, Process::free_port(), roles);
+    let web = start("web").ready().await;
+    let body = json!({ "email": "early@example.com", "password": PASSWORD });
+    let answer = post(&web.url, "/api/v1/auth/registrations", &body).await;
+    assert!(matches!(answer, Some((202, _))), "{answer:?}");
+    let mut conn = database(&data_dir).await;
+    let waiting = "SELECT count(*) FROM identity.outbox \
+                   WHERE type = 'identity.user.verification_requested.v1'";
+    assert_eq!(number(&mut conn, waiting).await, 1, "nobody works");
+
+    let worker = start("worker").ready().await;
+    until(&mut conn, waiting, 0).await;
+    let answer = post(&worker.url, "/api/v1/auth/registrations", &body).await;
+    assert!(matches!(answer, Some((503, _))), "{answer:?}");
+    assert!(sign_up(&web.url, "ada@example.com").await);
+    let welcome = "SELECT count(*) FROM notification.deliveries \
+                   WHERE template = 'welcome' AND status = 'sent'";
+    until(&mut conn, welcome, 1).await;
+    drop(conn);
+    assert!(worker.stop().await.success());
+    assert!(web.stop().await.success());
+}
+
 /// Is the database a child of this process?
 async fn owns(process: &Process) -> bool {
     let pid = process.child.id().expect("it runs").to_string();
@@ -375,7 +401,7 @@ async fn a_module_that_cannot_start_is_tried_again_while_the_others_serve() {
     server.stop().await.unwrap();
 
     let port = Process::free_port();
-    let mut process = Process::start(&data_dir.0, port);
+    let mut process = Process::start(&data_dir.0, port, "all");
     process.answers("/health/live", 200).await;
     process.answers("/.well-known/jwks.json", 200).await;
     process.answers("/api/v1/profiles/me", 503).await;

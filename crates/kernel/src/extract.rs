@@ -40,9 +40,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             .await
             .map_err(|rejection| body_problem(rejection.status(), rejection.body_text()))?;
         if has_nul(&bytes) {
-            return Err(Problem::malformed(
-                "Text must not hold the character U+0000.",
-            ));
+            return Err(Problem::malformed(NUL));
         }
         match axum::Json::from_bytes(&bytes) {
             Ok(axum::Json(value)) => Ok(Self(value)),

@@ -17,6 +17,7 @@ pub mod jobs;
 pub mod mime;
 pub mod module;
 pub mod page;
+pub mod person;
 pub mod principal;
 pub mod problem;
 pub mod routes;

@@ -125,6 +125,19 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is nothing here")
     }
 
+    pub fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "The method is not allowed here",
+        )
+    }
+
+    /// What a handler that panicked is answered with: nothing of the panic but in the log.
+    pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
+        Self::internal(panic_error(panic))
+    }
+
     pub fn unavailable(detail: impl Into<String>, retry_after_seconds: u32) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -182,4 +195,10 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+/// What a caught panic of a handler said.
+pub fn panic_error(panic: &(dyn std::any::Any + Send)) -> anyhow::Error {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    anyhow::anyhow!("the handler panicked: {}", text.unwrap_or_default())
 }

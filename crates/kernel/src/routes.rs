@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{Method, header},
+    http::{HeaderMap, Method, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -126,18 +126,10 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         let (router, _) = self.router.split_for_parts();
         router
             .with_state(state)
-            .method_not_allowed_fallback(method_not_allowed)
+            .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
             .fallback(|| async { Problem::not_found() })
             .layer(middleware::from_fn_with_state(verifier, authenticate))
     }
-}
-
-async fn method_not_allowed() -> Problem {
-    Problem::new(
-        axum::http::StatusCode::METHOD_NOT_ALLOWED,
-        "method-not-allowed",
-        "The method is not allowed here",
-    )
 }
 
 /// Puts the verified [`Principal`] into the request, and the actor into the ambient context.
@@ -150,7 +142,7 @@ async fn authenticate(
     next: Next,
 ) -> Response {
     request.extensions_mut().remove::<Principal>();
-    let Some(token) = bearer(&request) else {
+    let Some(token) = bearer(request.headers()) else {
         return next.run(request).await;
     };
     let principal = match verifier.verify(token) {
@@ -172,12 +164,9 @@ async fn authenticate(
     context.scope(next.run(request)).await
 }
 
-fn bearer(request: &Request<Body>) -> Option<&str> {
-    let value = request
-        .headers()
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?;
+/// The token of a request, not verified yet.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -70,12 +70,15 @@ impl Process {
 
     /// Serves, and has become ready.
     pub async fn serve_on(data_dir: &Path, port: u16) -> Self {
-        let mut process = Self::start(data_dir, port);
-        process.answers("/health/ready", 200).await;
-        process
+        Self::start(data_dir, port, "all").ready().await
     }
 
-    pub fn start(data_dir: &Path, port: u16) -> Self {
+    pub async fn ready(mut self) -> Self {
+        self.answers("/health/ready", 200).await;
+        self
+    }
+
+    pub fn start(data_dir: &Path, port: u16, roles: &str) -> Self {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -83,6 +86,7 @@ impl Process {
             .expect("a log file");
         let child = banyan(data_dir)
             .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
+            .args(["--roles", roles])
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

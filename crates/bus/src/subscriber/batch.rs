@@ -3,7 +3,9 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt;
-use kernel::{Envelope, HandlerError, Order, RequestContext, Tx, bus::HandleBatch};
+use kernel::{
+    Envelope, HandlerError, Order, RequestContext, Tx, bus::HandleBatch, problem::panic_error,
+};
 use tracing::Instrument;
 
 use super::{
@@ -210,16 +212,7 @@ async fn guarded(
 ) -> Result<(), HandlerError> {
     match tokio::time::timeout(limit, AssertUnwindSafe(handler).catch_unwind()).await {
         Ok(Ok(result)) => result,
-        Ok(Err(panic)) => {
-            let message = panic
-                .downcast_ref::<&str>()
-                .map(|s| (*s).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_default();
-            Err(HandlerError::Failed(anyhow::anyhow!(
-                "the handler panicked: {message}"
-            )))
-        }
+        Ok(Err(panic)) => Err(HandlerError::Failed(panic_error(&*panic))),
         Err(_) => Err(HandlerError::Failed(anyhow::anyhow!(
             "the handler took longer than {limit:?}"
         ))),

@@ -3,21 +3,18 @@
 mod code;
 mod email;
 mod password;
-mod person;
 mod refresh_token;
 mod rotation;
+
+pub(crate) use kernel::person::{DisplayName, Invalid, Locale, TimeZone};
 
 pub(crate) use self::{
     code::{SetupCode, VerificationCode},
     email::Email,
     password::Password,
-    person::{DisplayName, Locale, TimeZone},
     refresh_token::RefreshToken,
     rotation::{KeyAge, RotationPlan, active_key},
 };
-
-/// Why a value is refused, for people.
-pub(crate) type Invalid = &'static str;
 
 /// Every account holds it.
 pub(crate) const USER: &str = "user";

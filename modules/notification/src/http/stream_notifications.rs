@@ -11,7 +11,7 @@ use axum::{
     },
 };
 use futures::{Stream, stream};
-use kernel::{Principal, Problem, Secret, principal::CurrentUser};
+use kernel::{Principal, Problem, Secret, principal::CurrentUser, routes::bearer};
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -82,7 +82,7 @@ pub(crate) async fn stream_notifications(
     let mut live = Live {
         until: Instant::now() + state.config.stream_max(),
         last: last_event_id(&headers),
-        token: bearer(&headers),
+        token: Secret::new(bearer(&headers).unwrap_or_default()),
         unread_count: None,
         queue: VecDeque::new(),
         more: false,
@@ -116,17 +116,6 @@ fn last_event_id(headers: &HeaderMap) -> Option<i64> {
         .parse()
         .ok()
         .filter(|number| *number >= 0)
-}
-
-/// The token that let the caller in: the router has verified it.
-fn bearer(headers: &HeaderMap) -> Secret {
-    let value = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let token = value
-        .and_then(|value| value.split_once(' '))
-        .map(|(_, token)| token.trim());
-    Secret::new(token.unwrap_or_default())
 }
 
 /// An open stream.

@@ -1,11 +1,13 @@
 //! What a profile is, and what may stand in it.
 
-mod fields;
+mod bio;
 
 use kernel::UserId;
 use time::OffsetDateTime;
 
-pub(crate) use self::fields::{Bio, DisplayName, Invalid, Locale, TimeZone};
+pub(crate) use kernel::person::{DisplayName, Invalid, Locale, TimeZone};
+
+pub(crate) use self::bio::Bio;
 
 /// A profile as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
