@@ -25,7 +25,7 @@ use axum::{
     Router,
     body::{Body, HttpBody},
     extract::{DefaultBodyLimit, Request, State},
-    http::{StatusCode, header},
+    http::{StatusCode, Version, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -104,6 +104,11 @@ impl Gateway {
     async fn answer(self: &Arc<Self>, request: Request) -> Response {
         if request.uri().to_string().len() > MAX_URI_BYTES {
             return uri_too_long().into_response();
+        }
+        // RFC 9112 §3.2: whoever reads the first and whoever reads the last would not agree.
+        let hosts = request.headers().get_all(header::HOST).iter().count();
+        if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+            return Problem::malformed("A request has one Host header.").into_response();
         }
         if let Err(refused) = self.limits.check(&request) {
             return refused.into_response();

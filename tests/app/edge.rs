@@ -2,6 +2,10 @@
 
 use reqwest::Method;
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::support::TestApp;
 
@@ -134,5 +138,27 @@ async fn the_openapi_document_names_every_route() {
                     .is_some_and(|r| !r.is_empty())
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn a_request_has_one_host() {
+    let app = TestApp::start().await;
+    let address = app.url.strip_prefix("http://").unwrap();
+    for (hosts, status) in [
+        ("host: a\r\n", 200),
+        ("", 400),
+        ("host: a\r\nhost: b\r\n", 400),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET /health/live HTTP/1.1\r\n{hosts}connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let line = answer.lines().next().unwrap();
+        assert!(
+            line.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{hosts:?}: {line}"
+        );
     }
 }
