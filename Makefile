@@ -10,6 +10,7 @@ help: ## List the verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 run: ## Start everything on http://localhost:8080, with a database and a mailbox of its own
+	@scripts/install-build-tools.sh
 	@scripts/install-postgres.sh
 	BANYAN_ENV=development cargo run -- serve
 

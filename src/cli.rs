@@ -10,7 +10,8 @@ use toml::Value;
 use crate::{
     app::App,
     config::{self, Config, Sources},
-    events, gateway,
+    events::{self, EventsVerb},
+    gateway,
     modules::{self, MODULES},
     serve, telemetry,
     work::Roles,
@@ -109,6 +110,10 @@ pub fn run() -> anyhow::Result<()> {
     let matches = command.get_matches();
     let (name, arguments) = matches.subcommand().expect("clap requires a verb");
     let options = Options::from_arg_matches(arguments)?;
+    if name != "serve" {
+        // As other commands: what is piped into `head` ends with it.
+        sigpipe::reset();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -160,10 +165,14 @@ pub fn run() -> anyhow::Result<()> {
         }
         Verb::Config(ConfigVerb::Check) => {
             let config = load(&options, Vec::new())?;
-            println!(
-                "the configuration is good (environment {:?})",
-                config.host.environment
-            );
+            println!("the configuration is good");
+            println!("environment: {}", config.stage_name());
+            let url = config.host.database.url.expose();
+            let place = match url.is_empty() {
+                true => format!("embedded in {}", config.host.server.data_dir.display()),
+                false => "database.url".to_owned(),
+            };
+            println!("database: {place}");
             Ok(())
         }
         Verb::Config(ConfigVerb::Show { defaults: true }) => {
@@ -177,6 +186,10 @@ pub fn run() -> anyhow::Result<()> {
         Verb::Database(DatabaseVerb::Prepare { admin_url, print }) => {
             let config = load(&options, Vec::new())?;
             runtime.block_on(prepare(&config, admin_url.as_deref(), print))
+        }
+        Verb::Events(EventsVerb::Catalogue) => {
+            events::catalogue();
+            Ok(())
         }
         Verb::Events(verb) => {
             let config = load(&options, Vec::new())?;

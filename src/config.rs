@@ -204,7 +204,14 @@ impl Config {
         resolve_files(&mut document, &defaults, "")?;
         coerce(&mut document, &defaults);
 
-        derive_public_url(&mut document, stage)?;
+        let mut faults = Vec::new();
+        if !derive_public_url(&mut document, stage) {
+            faults.push(
+                "server.public_url must be set: the base of links in mails, such as \
+                 https://api.example.com"
+                    .to_owned(),
+            );
+        }
 
         let mut rest = document.clone();
         let sections = modules
@@ -226,19 +233,34 @@ impl Config {
             sections,
             document,
         };
-        config.check()?;
+        faults.extend(config.faults());
         for module in modules {
-            module
-                .check_config(&config.sections[module.name()])
-                .with_context(|| format!("the environment is {}", config.stage_name()))?;
+            if let Err(error) = module.check_config(&config.sections[module.name()]) {
+                faults.push(format!("{error:#}"));
+            }
         }
+        ensure!(
+            faults.is_empty(),
+            "the configuration is not good yet; the environment is {}\n  {}",
+            config.stage_name(),
+            faults.join("\n  ")
+        );
         Ok(config)
     }
 
-    fn check(&self) -> anyhow::Result<()> {
+    /// What is wrong with the host's sections: all of it, so that one look is enough.
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        macro_rules! ensure {
+            ($holds:expr, $($fault:tt)*) => {
+                if !$holds {
+                    faults.push(format!($($fault)*));
+                }
+            };
+        }
         let host = &self.host;
         if let Err(error) = host.log.filter.parse::<tracing_subscriber::EnvFilter>() {
-            bail!("log.filter: {error}");
+            faults.push(format!("log.filter: {error}"));
         }
         ensure!(
             matches!(host.server.public_url.scheme(), "http" | "https"),
@@ -328,18 +350,21 @@ impl Config {
             ("secrets.master_key", &host.secrets.master_key),
             ("secrets.sealing_key", &host.secrets.sealing_key),
         ] {
-            if !key.expose().is_empty() {
-                crate::secrets::key(key, name)?;
+            if !key.expose().is_empty()
+                && let Err(error) = crate::secrets::key(key, name)
+            {
+                faults.push(error.to_string());
             }
         }
-        Ok(())
+        faults
     }
 
     pub fn section(&self, module: &str) -> ConfigSection {
         self.sections[module].clone()
     }
 
-    fn stage_name(&self) -> &'static str {
+    /// Which environment, and how to get another.
+    pub fn stage_name(&self) -> &'static str {
         match self.host.environment {
             Stage::Production => "production (BANYAN_ENV=development makes it another)",
             Stage::Development => "development",
@@ -515,26 +540,19 @@ fn coerce(table: &mut Table, defaults: &Table) {
     }
 }
 
-/// In development people reach the program where it listens; in production nobody can tell.
-fn derive_public_url(document: &mut Table, stage: Stage) -> anyhow::Result<()> {
+/// In development people reach the program where it listens; in production nobody can tell: false.
+fn derive_public_url(document: &mut Table, stage: Stage) -> bool {
     let Some(Value::Table(server)) = document.get_mut("server") else {
-        return Ok(());
+        return true;
     };
     if server.get("public_url").and_then(Value::as_str) != Some("") {
-        return Ok(());
+        return true;
     }
-    ensure!(
-        stage == Stage::Development,
-        "server.public_url must be set: the base of links in mails, such as https://api.example.com"
-    );
-    let listen = server
-        .get("listen")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let port = listen.rsplit(':').next().unwrap_or_default();
-    let url = format!("http://localhost:{port}");
+    let listen = server.get("listen").and_then(Value::as_str);
+    let port = listen.unwrap_or_default().rsplit(':').next();
+    let url = format!("http://localhost:{}", port.unwrap_or_default());
     server.insert("public_url".to_owned(), Value::String(url));
-    Ok(())
+    stage == Stage::Development
 }
 
 /// Reads the host's sections.

@@ -68,10 +68,7 @@ pub fn operator(app: &App) -> RequestContext {
 async fn perform(app: &Arc<App>, verb: EventsVerb) -> anyhow::Result<()> {
     match verb {
         EventsVerb::Catalogue => {
-            let of_modules = MODULES.iter().flat_map(|module| module.events());
-            for event in of_modules.chain(contracts::bus::events()) {
-                println!("{}\n    {}", event.name, event.summary);
-            }
+            catalogue();
             Ok(())
         }
         EventsVerb::Lag => lag(app).await,
@@ -128,6 +125,14 @@ fn named(name: &str) -> anyhow::Result<&'static dyn kernel::Module> {
     modules::named(name).with_context(|| format!("there is no module {name:?}"))
 }
 
+/// Every event that a module publishes: known without a database or a configuration.
+pub fn catalogue() {
+    let of_modules = MODULES.iter().flat_map(|module| module.events());
+    for event in of_modules.chain(contracts::bus::events()) {
+        println!("{}\n    {}", event.name, event.summary);
+    }
+}
+
 async fn lag(app: &App) -> anyhow::Result<()> {
     for slot in app.slots() {
         app.host(slot, false).await?;
@@ -136,7 +141,9 @@ async fn lag(app: &App) -> anyhow::Result<()> {
         "{:<14} {:<28} {:>12} {:>8}",
         "module", "stage", "oldest", "parked"
     );
-    for lag in app.bus.lag().await? {
+    let mut lags = app.bus.lag().await?;
+    lags.sort_by(|a, b| (&a.module, &a.stage).cmp(&(&b.module, &b.stage)));
+    for lag in lags {
         let oldest = match lag.oldest_seconds {
             Some(seconds) => format!("{seconds:.1} s"),
             None => "-".to_owned(),

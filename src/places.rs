@@ -5,7 +5,7 @@ use std::str::FromStr;
 use anyhow::Context;
 use embedded::Server;
 use kernel::Secret;
-use sqlx::{ConnectOptions, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
 
 use crate::{config::Config, modules::MODULES};
 
@@ -49,6 +49,9 @@ impl Places {
         )
         .await
         .context("the embedded database could not be prepared")?;
+        if server.owned() {
+            release_leases(&server, &modules).await?;
+        }
         let base = quiet(server.database(EMBEDDED_DATABASE));
         Ok(Self {
             base,
@@ -111,4 +114,15 @@ fn quiet(options: PgConnectOptions) -> PgConnectOptions {
     options
         .log_statements(tracing::log::LevelFilter::Off)
         .log_slow_statements(tracing::log::LevelFilter::Off, std::time::Duration::ZERO)
+}
+
+/// Whoever held leases is gone with the server that this process has just started: after a kill
+/// nothing waits for them to expire.
+async fn release_leases(server: &Server, modules: &[&str]) -> anyhow::Result<()> {
+    let mut conn = server.database(EMBEDDED_DATABASE).connect().await?;
+    for module in modules {
+        bus::lease::release_all(&mut conn, &bus::Schema::new(module)?).await?;
+    }
+    conn.close().await?;
+    Ok(())
 }

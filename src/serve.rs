@@ -73,6 +73,7 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
         // A connection that would not end holds it; the embedded server stops with the process.
         Err(_) => tracing::debug!("the application is still in use at the end"),
     }
+    tracing::info!("stopped");
     Ok(())
 }
 

@@ -136,7 +136,7 @@ fn no_sql_leaves_its_schema() {
         files_below(&root().join("modules").join(module).join("src"), &mut files);
         files_below(&root().join("migrations").join(module), &mut files);
         assert!(
-            files.len() > 3,
+            files.len() > 1,
             "{module} has no files: the test looks in the wrong place"
         );
         for file in files {

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, PgPool, Row};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -36,6 +36,10 @@ statements! {
                         OR expires_at > clock_timestamp() + make_interval(secs => $2 + 60))
                    FOR UPDATE SKIP LOCKED)
             RETURNING name, epoch",
+        // Where nobody else can be at work.
+        release_all: "
+            UPDATE {schema}.leases SET holder = NULL, expires_at = '-infinity'
+             WHERE holder IS NOT NULL",
         release: "
             UPDATE {schema}.leases SET holder = NULL, expires_at = '-infinity' WHERE holder = $1",
     }
@@ -164,6 +168,21 @@ impl Leases {
     pub(crate) fn holder(&self) -> Uuid {
         self.holder
     }
+}
+
+/// Frees every lease of a module, for somebody who knows that all processes that held one are gone.
+pub async fn release_all(conn: &mut PgConnection, schema: &Schema) -> Result<(), sqlx::Error> {
+    let known: bool = sqlx::query_scalar("SELECT to_regclass($1 || '.leases') IS NOT NULL")
+        .bind(schema.to_string())
+        .fetch_one(&mut *conn)
+        .await?;
+    if known {
+        let statements = LeaseStatements::new(schema);
+        sqlx::query(safe(&statements.release_all))
+            .execute(conn)
+            .await?;
+    }
+    Ok(())
 }
 
 /// A duration as PostgreSQL's settings take it; zero would mean none.

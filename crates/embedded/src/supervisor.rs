@@ -674,10 +674,12 @@ fn forward(log: impl Read, tail: &Mutex<VecDeque<String>>, stopping: &AtomicBool
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end();
         // A client's mistake (ERROR) is for that client to report; clients are turned away with
-        // FATAL while the server starts or stops, and at the first start, before there is a database.
+        // FATAL while the server starts or stops, and at the first start, before there is a database;
+        // and they may go without a word.
         let expected = stopping.load(Ordering::Acquire)
             || text.starts_with("FATAL:  the database system is ")
-            || text.starts_with("FATAL:  database ") && text.ends_with(" does not exist");
+            || text.starts_with("FATAL:  database ") && text.ends_with(" does not exist")
+            || text == "FATAL:  connection to client lost";
         let serious = text.starts_with("FATAL:") || text.starts_with("PANIC:");
         if serious && !expected {
             tracing::warn!(target: "embedded::postgres", "{text}");

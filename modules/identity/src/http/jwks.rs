@@ -30,7 +30,6 @@ pub(crate) struct KeySet {
 #[utoipa::path(
     get,
     path = "/.well-known/jwks.json",
-    tag = "identity",
     operation_id = "jwks",
     responses(
         (status = 200, description = "The keys; Cache-Control says how long they may be held",

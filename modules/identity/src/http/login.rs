@@ -33,7 +33,6 @@ pub(crate) struct LoginRequest {
 #[utoipa::path(
     post,
     path = "/api/v1/auth/login",
-    tag = "identity",
     operation_id = "login",
     request_body = LoginRequest,
     responses(

@@ -24,7 +24,6 @@ pub(crate) struct LogoutRequest {
 #[utoipa::path(
     post,
     path = "/api/v1/auth/logout",
-    tag = "identity",
     operation_id = "logout",
     request_body = LogoutRequest,
     responses(

@@ -36,7 +36,6 @@ pub(crate) struct MeResponse {
 #[utoipa::path(
     get,
     path = "/api/v1/auth/me",
-    tag = "identity",
     operation_id = "me",
     responses(
         (status = 200, description = "The account", body = MeResponse),

@@ -36,7 +36,6 @@ pub(crate) struct RefreshRequest {
 #[utoipa::path(
     post,
     path = "/api/v1/auth/refresh",
-    tag = "identity",
     operation_id = "refresh",
     request_body = RefreshRequest,
     responses(

@@ -114,7 +114,6 @@ impl From<Row> for AuditEntry {
 #[utoipa::path(
     get,
     path = "/api/v1/audit",
-    tag = "logging",
     params(ListAuditParams, PageParams),
     responses(
         (status = 200, description = "A page of entries", body = Page<AuditEntry>),

@@ -113,7 +113,6 @@ fn time_of(cursor: Cursor) -> Option<OffsetDateTime> {
 #[utoipa::path(
     get,
     path = "/api/v1/logs",
-    tag = "logging",
     params(SearchLogsParams, PageParams),
     responses(
         (status = 200, description = "A page of records", body = Page<LogEntry>),

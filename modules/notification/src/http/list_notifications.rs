@@ -28,7 +28,6 @@ pub(crate) struct NotificationPage {
     get,
     path = "/api/v1/notifications",
     operation_id = "list_notifications",
-    tag = "notifications",
     params(PageParams),
     responses(
         (status = 200, description = "One page, newest first", body = NotificationPage),

@@ -20,7 +20,6 @@ const POLICY: &str = "sandbox allow-popups allow-popups-to-escape-sandbox; defau
     get,
     path = "/dev/mailbox/messages/{id}/html",
     operation_id = "get_mailbox_message_html",
-    tag = "development",
     params(("id" = Uuid, Path, description = "The mail's id")),
     responses(
         (status = 200, description = "The mail", content_type = "text/html", body = String),

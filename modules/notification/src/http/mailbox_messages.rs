@@ -37,7 +37,6 @@ pub(crate) struct MailboxMessage {
     get,
     path = "/dev/mailbox/messages",
     operation_id = "list_mailbox_messages",
-    tag = "development",
     params(ListMailboxParams),
     responses(
         (status = 200, description = "The mails", body = Vec<MailboxMessage>),

@@ -51,7 +51,6 @@ impl MailboxPage<'_> {
     get,
     path = "/dev/mailbox",
     operation_id = "get_mailbox_page",
-    tag = "development",
     params(MailboxParams),
     responses(
         (status = 200, description = "A page", content_type = "text/html", body = String),

@@ -15,7 +15,6 @@ use crate::{
     post,
     path = "/api/v1/notifications/{id}/read",
     operation_id = "read_notification",
-    tag = "notifications",
     params(("id" = Uuid, Path, description = "The notification's id")),
     responses(
         (status = 204, description = "It is read, now or since before"),

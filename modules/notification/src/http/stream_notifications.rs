@@ -56,7 +56,6 @@ impl From<Full> for Problem {
     get,
     path = "/api/v1/notifications/stream",
     operation_id = "stream_notifications",
-    tag = "notifications",
     params(
         ("Last-Event-ID" = Option<i64>, Header, description = "The number of the last notification \
             that arrived.")
@@ -147,7 +146,7 @@ impl Live {
                     return None;
                 }
                 // The client comes back with the last id, and nothing is lost.
-                if !live.is_welcome() || live.read().await.is_err() {
+                if !live.may_go_on() || live.read().await.is_err() {
                     return None;
                 }
             }
@@ -166,7 +165,7 @@ impl Live {
 
     /// A stream lives no longer than the right to it: the token is verified again before each look,
     /// so that its expiry, a logout and a revocation end the stream within one interval.
-    fn is_welcome(&self) -> bool {
+    fn may_go_on(&self) -> bool {
         match self.state.verifier.verify(self.token.expose()) {
             Ok(Principal::User { id, .. }) => id == self.user.id,
             Ok(Principal::Service { .. }) | Err(_) => false,

@@ -25,7 +25,6 @@ use crate::{
     get,
     path = "/api/v1/profiles/me",
     operation_id = "get_my_profile",
-    tag = "profiles",
     params(
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` of a copy at hand.")
     ),

@@ -137,7 +137,6 @@ impl From<PatchError> for Problem {
     patch,
     path = "/api/v1/profiles/me",
     operation_id = "patch_my_profile",
-    tag = "profiles",
     params(
         ("If-Match" = String, Header, description = "The `ETag` of the profile that is edited.")
     ),

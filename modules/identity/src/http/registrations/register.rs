@@ -105,7 +105,6 @@ pub(crate) struct RegistrationResponse {
 #[utoipa::path(
     post,
     path = "/api/v1/auth/registrations",
-    tag = "identity",
     operation_id = "register",
     request_body = RegisterRequest,
     responses(

@@ -16,7 +16,6 @@ use crate::{State, domain::VerificationCode, http::error::Error, store};
 #[utoipa::path(
     post,
     path = "/api/v1/auth/registrations/{id}/resend",
-    tag = "identity",
     operation_id = "resend_verification_code",
     params(("id" = Uuid, Path, description = "As given when registering")),
     responses(

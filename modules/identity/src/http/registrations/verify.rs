@@ -34,7 +34,6 @@ pub(crate) struct VerifyRequest {
 #[utoipa::path(
     post,
     path = "/api/v1/auth/registrations/{id}/verify",
-    tag = "identity",
     operation_id = "verify",
     params(("id" = Uuid, Path, description = "As given when registering")),
     request_body = VerifyRequest,

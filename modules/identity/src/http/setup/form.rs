@@ -13,7 +13,6 @@ use crate::{State, http::error::Error, store};
 #[utoipa::path(
     get,
     path = "/setup",
-    tag = "identity",
     operation_id = "setup_form",
     responses(
         (status = 200, description = "The form", body = String, content_type = "text/html"),

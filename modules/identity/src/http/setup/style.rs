@@ -8,7 +8,6 @@ const STYLE: &str = include_str!("../../../../../templates/identity/setup.css");
 #[utoipa::path(
     get,
     path = "/setup/style.css",
-    tag = "identity",
     operation_id = "setup_style",
     responses((status = 200, description = "The stylesheet", body = String,
                content_type = "text/css"))

@@ -89,7 +89,6 @@ const WRONG_CODE: InvalidFields = InvalidFields {
 #[utoipa::path(
     post,
     path = "/setup",
-    tag = "identity",
     operation_id = "setup",
     request_body(content = SetupRequest, content_type = "application/x-www-form-urlencoded"),
     responses(
