@@ -238,7 +238,10 @@ async fn open(config: Config, create: Create) -> anyhow::Result<App> {
     telemetry::start_quiet();
     let data_dir = &config.host.server.data_dir;
     let embedded = config.host.database.url.expose().is_empty();
-    if embedded && create == Create::No && !data_dir.join("secrets").exists() {
+    let secrets = data_dir.join("secrets");
+    let made = secrets.try_exists();
+    let made = made.with_context(|| format!("{} may not be looked into", data_dir.display()))?;
+    if embedded && create == Create::No && !made {
         bail!(
             "there is no installation in {}: name its folder with --data-dir, or its database with \
              database.url (`banyan serve` or `banyan migrate` makes one)",

@@ -69,6 +69,7 @@ pub struct Server {
     pub max_body_bytes: usize,
     pub request_timeout_seconds: u64,
     pub header_timeout_seconds: u64,
+    pub write_timeout_seconds: u64,
     pub max_connections: usize,
     pub drain_seconds: u64,
     pub shutdown_seconds: u64,
@@ -235,7 +236,9 @@ impl Config {
         };
         faults.extend(config.faults());
         for module in modules {
-            if let Err(error) = module.check_config(&config.sections[module.name()]) {
+            if let Err(error) =
+                module.check_config(&config.sections[module.name()], config.development())
+            {
                 faults.push(format!("{error:#}"));
             }
         }
@@ -298,6 +301,11 @@ impl Config {
             (
                 "server.header_timeout_seconds",
                 server.header_timeout_seconds,
+                1..=3_600,
+            ),
+            (
+                "server.write_timeout_seconds",
+                server.write_timeout_seconds,
                 1..=3_600,
             ),
             (

@@ -71,7 +71,10 @@ pub fn key(text: &Secret, name: &str) -> anyhow::Result<Key> {
 fn read_or_make(folder: &Path, name: &str, world: &World) -> anyhow::Result<Secret> {
     let path = folder.join(name);
     let place = || format!("the secret {}", path.display());
-    if !path.exists() {
+    if !path
+        .try_exists()
+        .with_context(|| format!("{} may not be read by this user: run as its owner", place()))?
+    {
         // New keys could not open what the old ones sealed.
         ensure!(
             !folder.with_file_name("postgres").exists(),

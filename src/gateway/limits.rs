@@ -4,6 +4,8 @@
 use std::{
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
 };
 
 use axum::{
@@ -23,6 +25,9 @@ const SWEEP_AT: usize = 10_000;
 pub struct Limits {
     auth: Option<Limiter>,
     other: Option<Limiter>,
+    started: Instant,
+    /// The second, since then, of the last sweep.
+    swept: AtomicU64,
 }
 
 impl Limits {
@@ -34,6 +39,8 @@ impl Limits {
         Self {
             auth: limiter(config.auth_requests_per_minute),
             other: limiter(config.requests_per_minute),
+            started: Instant::now(),
+            swept: AtomicU64::new(0),
         }
     }
 
@@ -46,9 +53,7 @@ impl Limits {
         let (Some(limiter), Some(address)) = (self.class(request), address) else {
             return Ok(());
         };
-        if limiter.len() > SWEEP_AT {
-            limiter.retain_recent();
-        }
+        self.sweep(limiter);
         limiter.check_key(&network(address)).map_err(|refused| {
             let wait = refused.wait_time_from(governor::clock::DefaultClock::default().now());
             let seconds = u32::try_from(wait.as_secs()).unwrap_or(60) + 1;
@@ -60,6 +65,17 @@ impl Limits {
             .detail("Your network has sent more than its share; wait a little.")
             .retry_after(seconds)
         })
+    }
+
+    /// Forgets clients that rest: when many are known, and once a second at most, for it looks at each.
+    fn sweep(&self, limiter: &Limiter) {
+        if limiter.len() <= SWEEP_AT {
+            return;
+        }
+        let now = self.started.elapsed().as_secs();
+        if self.swept.swap(now, Ordering::Relaxed) != now {
+            limiter.retain_recent();
+        }
     }
 
     /// Sign-in and sign-up: where passwords and codes are guessed, and hashes cost.

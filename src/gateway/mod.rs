@@ -110,6 +110,16 @@ impl Gateway {
         if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
             return Problem::malformed("A request has one Host header.").into_response();
         }
+        if request
+            .headers()
+            .get_all(header::AUTHORIZATION)
+            .iter()
+            .count()
+            > 1
+        {
+            let why = "A request has one Authorization header at most.";
+            return Problem::malformed(why).into_response();
+        }
         if let Err(refused) = self.limits.check(&request) {
             return refused.into_response();
         }

@@ -4,12 +4,13 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use futures::FutureExt;
-use hyper::{Request, body::Incoming, service::service_fn};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -28,12 +29,12 @@ pub async fn serve(
     config: &Server,
     stop: CancellationToken,
 ) {
-    // HTTP/1 alone: telling the versions apart would wait for the first bytes without a bound.
-    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+    // HTTP/1 alone: to tell the versions apart is to wait for the first bytes without a bound.
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(config.header_timeout_seconds));
+    let write_timeout = Duration::from_secs(config.write_timeout_seconds);
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(config.max_connections));
     loop {
@@ -60,8 +61,10 @@ pub async fn serve(
             let answer = trace::serve(Arc::clone(&gateway), peer.ip(), request.map(Body::new));
             answer.map(Ok::<_, Infallible>)
         });
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection.into_owned());
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(write_timeout));
+        let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
+        let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // Clients that hang up are nobody's fault.
             let _ = connection.await;

@@ -16,6 +16,7 @@ use crate::{config::Network, gateway::Gateway};
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What of a path goes into the log: anybody can send one.
 const LOGGED_PATH_BYTES: usize = 512;
+const LOGGED_METHOD_BYTES: usize = 16;
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// Only the edge says these things to modules; from outside they are dropped.
 const NOT_FROM_OUTSIDE: &[&str] = &[
@@ -48,7 +49,7 @@ pub async fn serve(gateway: Arc<Gateway>, peer: IpAddr, mut request: Request) ->
             .map(|agent| shortened(agent, 256)),
     });
 
-    let method = request.method().clone();
+    let method = shortened(request.method().as_str(), LOGGED_METHOD_BYTES);
     let path = shortened(request.uri().path(), LOGGED_PATH_BYTES);
     let started = std::time::Instant::now();
     let span = tracing::info_span!("request", trace.id = context.trace_id);
@@ -70,7 +71,7 @@ pub async fn serve(gateway: Arc<Gateway>, peer: IpAddr, mut request: Request) ->
         // Health is asked for every few seconds; its lines would drown the others.
         if !path.starts_with("/health/") {
             tracing::info!(
-                http.method = %method,
+                http.method = method,
                 http.path = path,
                 http.status = response.status().as_u16(),
                 duration_ms = started.elapsed().as_secs_f64() * 1_000.0,

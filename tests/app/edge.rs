@@ -1,5 +1,7 @@
 //! The front door: what holds for every request.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::json;
 use tokio::{
@@ -142,10 +144,14 @@ async fn the_openapi_document_names_every_route() {
 }
 
 #[tokio::test]
-async fn a_request_has_one_host() {
+async fn a_request_has_one_host_and_one_caller() {
     let app = TestApp::start().await;
     let address = app.url.strip_prefix("http://").unwrap();
     for (hosts, status) in [
+        (
+            "host: a\r\nauthorization: a b\r\nauthorization: c d\r\n",
+            400,
+        ),
         ("host: a\r\n", 200),
         ("", 400),
         ("host: a\r\nhost: b\r\n", 400),
@@ -161,4 +167,36 @@ async fn a_request_has_one_host() {
             "{hosts:?}: {line}"
         );
     }
+}
+
+/// Waits until the server hangs up; forever if it does not.
+async fn closed(stream: &mut TcpStream) {
+    let mut rest = Vec::new();
+    // A reset is as good an end as any.
+    let _ = stream.read_to_end(&mut rest).await;
+}
+
+#[tokio::test]
+async fn who_is_silent_or_does_not_read_is_let_go() {
+    let app = TestApp::with(&[
+        ("BANYAN__SERVER__HEADER_TIMEOUT_SECONDS", "1"),
+        ("BANYAN__SERVER__WRITE_TIMEOUT_SECONDS", "1"),
+    ])
+    .await;
+    let address = app.url.strip_prefix("http://").unwrap();
+    let patience = Duration::from_secs(30);
+    // Nothing at all; what may become HTTP/2; half a request.
+    for said in ["", "P", "GET / HTTP/1.1\r\nhost: a\r\n"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(said.as_bytes()).await.unwrap();
+        let end = tokio::time::timeout(patience, closed(&mut stream)).await;
+        assert!(end.is_ok(), "{said:?} holds a connection");
+    }
+
+    // Asks for more than the buffers between the two can hold, and reads nothing.
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = "GET /api/openapi.json HTTP/1.1\r\nhost: a\r\n\r\n".repeat(100);
+    let greedy = async { while stream.write_all(request.as_bytes()).await.is_ok() {} };
+    let end = tokio::time::timeout(patience, greedy).await;
+    assert!(end.is_ok(), "who does not read holds a connection");
 }

@@ -37,9 +37,7 @@ pub enum Error {
         source: sqlx::Error,
     },
 
-    #[error(
-        "cannot sign in to migrate {module}: {source}; were its roles made (banyan database prepare)?"
-    )]
+    #[error("cannot sign in to migrate {module}: {source}{}", hint(source))]
     SignIn { module: String, source: sqlx::Error },
 
     #[error("cannot look up the migrations of {module}: {source}")]
@@ -76,4 +74,14 @@ pub enum Error {
         module: String,
         source: MigrateError,
     },
+}
+
+/// A server that answers and refuses knows no such role, or another password.
+fn hint(source: &sqlx::Error) -> &'static str {
+    match source {
+        sqlx::Error::Database(error) if error.code().is_some_and(|code| code.starts_with("28")) => {
+            "; were its roles made (banyan database prepare)?"
+        }
+        _ => "",
+    }
 }

@@ -13,17 +13,20 @@ mod roles;
 
 use std::time::Duration;
 
-use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection, postgres::PgPoolOptions};
 
 pub use error::{Error, Result};
 pub use migrate::migrate;
 pub use prepare::{ensure_prepared, prepare, prepare_script, prepare_sql};
 pub use roles::{owner_role, role_password, runtime_role, scram_verifier};
 
+/// A connection that was used within this time is taken for alive.
+const RESTED: Duration = Duration::from_secs(1);
+
 /// A module's pool of at most `max` connections.
 ///
-/// No query runs before a connection is handed out (`test_before_acquire` is off; it costs a tenth
-/// of the point reads), so that the first use after a restart of the server may fail. Settings of
+/// Only a connection that has rested is tried before it is handed out (trying each costs a tenth of
+/// the point reads): after a restart of the server those that rest are dead. Settings of
 /// the session belong in `PgConnectOptions::options`, which travel with the sign-in, and not in
 /// `after_connect`, which costs a round trip.
 pub fn pool_options(max: u32) -> PgPoolOptions {
@@ -33,6 +36,14 @@ pub fn pool_options(max: u32) -> PgPoolOptions {
         // Longer than a busy moment, shorter than the time-out of the request that waits.
         .acquire_timeout(Duration::from_secs(5))
         .test_before_acquire(false)
+        .before_acquire(|connection, metadata| {
+            Box::pin(async move {
+                if metadata.idle_for > RESTED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         // A backend holds some megabytes; a module that rests gives them back.
         .idle_timeout(Duration::from_secs(5 * 60))
         // Bounds what a backend's caches grow to, and follows a moved database name.

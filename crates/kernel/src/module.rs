@@ -38,7 +38,7 @@ pub trait Module: Send + Sync {
     fn default_config(&self) -> &'static str;
 
     /// Refuses what cannot work, before anything starts.
-    fn check_config(&self, section: &ConfigSection) -> Result<(), ConfigError>;
+    fn check_config(&self, section: &ConfigSection, development: bool) -> Result<(), ConfigError>;
 
     /// The events that it publishes.
     fn events(&self) -> Vec<EventType>;

@@ -70,7 +70,7 @@ impl kernel::Module for Module {
         include_str!("../config.toml")
     }
 
-    fn check_config(&self, section: &ConfigSection) -> Result<(), ConfigError> {
+    fn check_config(&self, section: &ConfigSection, _development: bool) -> Result<(), ConfigError> {
         Config::read(section).map(|_| ())
     }
 

@@ -87,8 +87,9 @@ impl kernel::Module for Module {
         include_str!("../config.toml")
     }
 
-    fn check_config(&self, section: &ConfigSection) -> Result<(), ConfigError> {
-        Config::read(section).map(|_| ())
+    fn check_config(&self, section: &ConfigSection, development: bool) -> Result<(), ConfigError> {
+        Config::read(section)?.mailer_kind(development, section)?;
+        Ok(())
     }
 
     fn events(&self) -> Vec<EventType> {

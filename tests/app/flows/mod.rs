@@ -5,4 +5,5 @@ mod logs;
 mod notifications;
 mod profiles;
 mod sessions;
+mod setup;
 mod sign_up;

@@ -25,6 +25,10 @@ impl Password {
         if password.expose().chars().count() < Self::MIN_CHARS {
             return Err("must have at least 8 characters");
         }
+        // No JSON that holds it is accepted: nobody could sign in.
+        if password.expose().contains('\0') {
+            return Err("must not hold the character U+0000");
+        }
         Ok(password)
     }
 

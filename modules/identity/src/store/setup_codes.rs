@@ -48,7 +48,7 @@ pub(crate) async fn is_good(
     .await
 }
 
-/// Uses the code up. False when it is not good (any more), nor is any once there is an administrator:
+/// Uses the code up, and all others with it. False when it is not good (any more), nor is any once there is an administrator:
 /// of two who send codes at once, the second waits for the first.
 pub(crate) async fn consume(
     conn: &mut PgConnection,
@@ -60,14 +60,14 @@ pub(crate) async fn consume(
         .await?;
     let done = sqlx::query!(
         "DELETE FROM identity.setup_codes
-          WHERE digest = $1 AND expires_at > $2
+          WHERE EXISTS (SELECT FROM identity.setup_codes WHERE digest = $1 AND expires_at > $2)
             AND NOT EXISTS (SELECT FROM identity.users WHERE 'admin' = ANY (roles))",
         digest,
         now
     )
     .execute(conn)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(done.rows_affected() > 0)
 }
 
 /// There is an administrator: no code is good any more.

@@ -31,6 +31,8 @@ pub(crate) struct Verifier {
     previous: Checkpoint,
     /// The last position met of each publisher.
     positions: HashMap<String, i64>,
+    /// Entries without content.
+    erased: i64,
 }
 
 impl Verifier {
@@ -39,12 +41,19 @@ impl Verifier {
         Self {
             previous,
             positions: HashMap::new(),
+            erased: 0,
         }
     }
 
     /// The last entry that was found right.
     pub(crate) fn verified(&self) -> Checkpoint {
         self.previous
+    }
+
+    /// How many had no content left. Erasing a person is meant to leave such entries; the chain holds
+    /// without, so it cannot tell who took it.
+    pub(crate) fn erased(&self) -> i64 {
+        self.erased
     }
 
     pub(crate) fn check(&mut self, entry: &Entry) -> Result<(), Fault> {
@@ -62,10 +71,12 @@ impl Verifier {
                 version: entry.version,
             });
         }
-        if let Some((salt, content)) = &entry.content
-            && content_digest(salt, content) != entry.content_digest
-        {
-            return Err(Fault::ContentChanged { seq });
+        match &entry.content {
+            Some((salt, content)) if content_digest(salt, content) != entry.content_digest => {
+                return Err(Fault::ContentChanged { seq });
+            }
+            Some(_) => {}
+            None => self.erased += 1,
         }
         if entry_hash(&self.previous.hash, metadata, &entry.content_digest) != entry.hash {
             return Err(Fault::Changed { seq });
@@ -146,6 +157,11 @@ mod tests {
         entries[2].content = None;
         entries[5].content = None;
         assert_eq!(verify(&entries), Ok(entries[5].checkpoint()));
+        let mut verifier = Verifier::after(Checkpoint::GENESIS);
+        for entry in &entries {
+            verifier.check(entry).unwrap();
+        }
+        assert_eq!(verifier.erased(), 2, "but it is told");
     }
 
     #[test]

@@ -121,21 +121,21 @@ pub(crate) struct Ends {
 }
 
 /// Both ends in one look: entries may be appended meanwhile.
-pub(crate) async fn ends(conn: &mut PgConnection) -> Result<Ends, sqlx::Error> {
+pub(crate) async fn ends(conn: &mut PgConnection) -> Result<Option<Ends>, sqlx::Error> {
     let row = sqlx::query!(
         r#"SELECT h.seq, h.hash AS "hash: Digest",
                   coalesce((SELECT max(e.seq) FROM logging.audit_entries e), 0) AS "last_seq!"
              FROM logging.audit_head h"#
     )
-    .fetch_one(conn)
+    .fetch_optional(conn)
     .await?;
-    Ok(Ends {
+    Ok(row.map(|row| Ends {
         head: Checkpoint {
             seq: row.seq,
             hash: row.hash,
         },
         last_seq: row.last_seq,
-    })
+    }))
 }
 
 /// An entry's hash as it is stored.

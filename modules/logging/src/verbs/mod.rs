@@ -2,6 +2,7 @@
 
 pub(crate) mod verify;
 
+use anyhow::Context as _;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -62,7 +63,8 @@ impl RunVerb for Audit {
         match arguments.subcommand() {
             Some(("head", _)) => {
                 let mut conn = context.db.pool().acquire().await?;
-                println!("{}", store::audit::ends(&mut conn).await?.head);
+                let ends = store::audit::ends(&mut conn).await?;
+                println!("{}", ends.context("the head of the chain is missing")?.head);
             }
             Some(("verify", arguments)) => {
                 let scope = verify::Scope {
@@ -73,8 +75,8 @@ impl RunVerb for Audit {
                 let progress = |done, of| eprintln!("{done} of {of} entries verified");
                 let verified = verify::verify(context.db.pool(), scope, progress).await?;
                 println!(
-                    "verified {} entries, head {}",
-                    verified.entries, verified.head
+                    "verified {} entries, head {}; {} have no content (erased)",
+                    verified.entries, verified.head, verified.erased
                 );
             }
             _ => unreachable!("clap requires one of the subcommands"),

@@ -26,6 +26,8 @@ pub(crate) struct Scope {
 #[derive(Debug)]
 pub(crate) struct Verified {
     pub(crate) entries: i64,
+    /// Of which the content is gone.
+    pub(crate) erased: i64,
     /// The last of them.
     pub(crate) head: Checkpoint,
 }
@@ -39,6 +41,7 @@ pub(crate) async fn verify(
 ) -> anyhow::Result<Verified> {
     let mut conn = pool.acquire().await?;
     let ends = audit::ends(&mut conn).await?;
+    let ends = ends.context("the head of the chain is missing: somebody deleted it")?;
     let end = ends.head.seq;
     if let Some(expected) = scope.expected {
         check_expected(
@@ -96,6 +99,7 @@ pub(crate) async fn verify(
     }
     Ok(Verified {
         entries: head.seq - start.seq,
+        erased: verifier.erased(),
         head,
     })
 }

@@ -168,7 +168,7 @@ impl App {
             shutdown: shutdown.clone(),
         };
         notification::Module
-            .check_config(&context.config)
+            .check_config(&context.config, context.development)
             .expect("the configuration is valid");
         let mut started = notification::Module
             .start(context)

@@ -79,7 +79,7 @@ impl SetupRequest {
 }
 
 const WRONG_CODE: InvalidFields = InvalidFields {
-    code: Some("is not the one that was shown last, or has expired; a restart shows a new one"),
+    code: Some("is not one that was shown, or has expired; a restart shows a new one"),
     email: None,
     password: None,
     display_name: None,
