@@ -1,7 +1,7 @@
 //! Leases: who may act. Times are the database's; every take-over raises the epoch, and every
 //! transaction of a holder checks its own, so that a paused process that wakes up changes nothing.
 
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use sqlx::{PgConnection, PgPool, Row};
 use tokio::sync::watch;
@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::{
     failpoint::{self, Point},
     schema::{Schema, safe, statements},
+    trouble::Trouble,
 };
 
 statements! {
@@ -56,8 +57,6 @@ pub struct Leases {
     held: HashMap<String, watch::Sender<Option<i64>>>,
     /// One look at a time: two would not agree on what is lost.
     turn: tokio::sync::Mutex<()>,
-    /// When the last look failed, for the log to tell once.
-    failing: Mutex<bool>,
 }
 
 impl Leases {
@@ -80,7 +79,6 @@ impl Leases {
             wanted,
             held,
             turn: tokio::sync::Mutex::default(),
-            failing: Mutex::new(false),
         }
     }
 
@@ -137,18 +135,12 @@ impl Leases {
 
     /// Keeps the leases for as long as it is polled.
     pub async fn run(&self) {
+        let mut trouble = Trouble::of("leases cannot be renewed".to_owned());
         let mut tick = tokio::time::interval(self.ttl / 3);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            let result = self.keep().await;
-            let mut failing = self.failing.lock().expect("no holder panics");
-            match (&result, *failing) {
-                (Err(error), false) => tracing::warn!(%error, "leases cannot be renewed"),
-                (Ok(()), true) => tracing::info!("leases are renewed again"),
-                _ => {}
-            }
-            *failing = result.is_err();
+            trouble.tell(self.keep().await.err().as_ref());
         }
     }
 
@@ -183,9 +175,4 @@ pub async fn release_all(conn: &mut PgConnection, schema: &Schema) -> Result<(),
             .await?;
     }
     Ok(())
-}
-
-/// A duration as PostgreSQL's settings take it; zero would mean none.
-pub(crate) fn milliseconds(duration: Duration) -> String {
-    duration.as_millis().max(1).to_string()
 }

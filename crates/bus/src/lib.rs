@@ -21,6 +21,7 @@ pub mod replay;
 pub mod schema;
 pub mod sequencer;
 pub mod subscriber;
+mod trouble;
 pub mod wakeup;
 
 pub use in_process::InProcess;

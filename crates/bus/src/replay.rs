@@ -112,14 +112,10 @@ pub(crate) async fn restart(
         .hold(&subscriber.cursor_name(), standing.start_pos)
         .await?;
     failpoint::reach(subscriber.holder, Point::ReplayAnnounced).await;
-    let mut tx = subscriber.db.begin_for_bus().await?;
-    if subscriber
-        .fence(&mut tx, epoch, State::Replaying)
-        .await?
-        .is_none()
-    {
+    let fenced = subscriber.begin_fenced(epoch, State::Replaying).await?;
+    let Some((mut tx, _)) = fenced else {
         return Ok(false);
-    }
+    };
     subscriber.inbox.clear(&mut tx).await?;
     sqlx::query(safe(&statements.forget_lanes))
         .bind(subscriber.name())

@@ -8,8 +8,8 @@ use std::{
 use kernel::{Broadcast, Db, event::topic_of};
 use tokio_util::sync::CancellationToken;
 
-use super::{InProcess, Trouble};
-use crate::{log::Log, schema::Schema};
+use super::InProcess;
+use crate::{log::Log, schema::Schema, trouble::Trouble};
 
 /// Events read at once.
 const BATCH: i64 = 256;

@@ -8,13 +8,7 @@ impl InProcess {
     /// do not wait for their time. For tests and tools; a running process uses [`run`](Self::run).
     pub async fn deliver_pending(&self) -> Result<(), sqlx::Error> {
         loop {
-            let modules: Vec<_> = self
-                .modules
-                .lock()
-                .expect("no holder panics")
-                .values()
-                .cloned()
-                .collect();
+            let modules = self.modules();
             let mut moved = false;
             for attached in &modules {
                 attached.leases.keep().await?;
@@ -70,15 +64,8 @@ impl InProcess {
 
     /// How old the oldest event is that waits, per stage.
     pub async fn lag(&self) -> Result<Vec<lag::Lag>, sqlx::Error> {
-        let modules: Vec<_> = self
-            .modules
-            .lock()
-            .expect("no holder panics")
-            .values()
-            .cloned()
-            .collect();
         let mut lags = Vec::new();
-        for attached in &modules {
+        for attached in self.modules() {
             lags.push(lag::unsequenced(&attached.db).await?);
             for subscriber in &attached.subscribers {
                 if let Some(publisher) = self.publisher(&subscriber.subscription().publisher) {

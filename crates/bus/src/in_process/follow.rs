@@ -8,11 +8,12 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Attached, InProcess, Trouble};
+use super::{Attached, InProcess};
 use crate::{
     failpoint::{self, Point},
     replay,
     subscriber::{Outcome, Retried, Standing, State, Subscriber},
+    trouble::Trouble,
 };
 
 /// How long a subscription to a whole log waits after a failure, at most.
@@ -184,12 +185,12 @@ impl InProcess {
         if retried == Retried::Fenced {
             return Ok(Step::Fenced);
         }
-        // What is fed again and what is new do not share a transaction.
         let (head, wants) = {
             let tail = publisher.tail.borrow();
             let wants = tail.wants(standing.reached, subscriber.topics());
             (tail.head(), wants)
         };
+        // What is fed again and what is new do not share a transaction.
         let end = match standing.replay_until {
             Some(until) if standing.reached < until => until.min(head),
             _ => head,

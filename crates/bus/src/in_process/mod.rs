@@ -9,7 +9,7 @@ mod tail;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -27,6 +27,7 @@ use crate::{
     schema::Schema,
     sequencer::{self, Sequencer},
     subscriber::{Subscriber, lease_name},
+    trouble::Trouble,
     wakeup::Wakeup,
 };
 use broadcast::Following;
@@ -149,6 +150,11 @@ impl InProcess {
         Ok(attached)
     }
 
+    fn modules(&self) -> Vec<Arc<Attached>> {
+        let modules = self.modules.lock().expect("no holder panics");
+        modules.values().cloned().collect()
+    }
+
     fn publisher(&self, module: &str) -> Option<Arc<Attached>> {
         self.modules
             .lock()
@@ -250,33 +256,6 @@ impl Attached {
             let result = self.wakeup.run(&self.db).await;
             trouble.tell(result.as_ref().err());
             tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    }
-}
-
-/// Tells of a fault when it begins and when it ends, not each time it is met.
-struct Trouble {
-    what: String,
-    since: Option<Instant>,
-}
-
-impl Trouble {
-    fn of(what: String) -> Self {
-        Self { what, since: None }
-    }
-
-    fn tell(&mut self, error: Option<&sqlx::Error>) {
-        let what = &self.what;
-        match (error, self.since) {
-            (Some(error), None) => {
-                tracing::warn!(%error, "{what}");
-                self.since = Some(Instant::now());
-            }
-            (None, Some(since)) => {
-                tracing::info!(seconds = since.elapsed().as_secs(), "over: {what}");
-                self.since = None;
-            }
-            _ => {}
         }
     }
 }

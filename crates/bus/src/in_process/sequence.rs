@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Attached, InProcess, Trouble};
-use crate::sequencer;
+use super::{Attached, InProcess};
+use crate::{sequencer, trouble::Trouble};
 
 const MAINTAIN_EVERY: Duration = Duration::from_secs(600);
 

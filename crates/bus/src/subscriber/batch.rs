@@ -9,7 +9,7 @@ use kernel::{
 use tracing::Instrument;
 
 use super::{
-    Marks, Standing, State, Subscriber,
+    Marks, Standing, Subscriber,
     inbox::{Arrival, arrival},
 };
 use crate::{
@@ -51,10 +51,9 @@ impl Subscriber {
         bound: i64,
         epoch: i64,
     ) -> Result<Attempt, sqlx::Error> {
-        let mut tx = self.db.begin_for_bus().await?;
-        if self.fence(&mut tx, epoch, State::Running).await? != Some(standing.pos) {
+        let Some(mut tx) = self.begin_at(standing, epoch).await? else {
             return Ok(Attempt::Fenced);
-        }
+        };
         failpoint::reach(self.holder, Point::BatchFenced).await;
         let replay = standing.replays(bound);
         if replay {

@@ -43,10 +43,9 @@ impl Subscriber {
         error: &HandlerError,
         epoch: i64,
     ) -> Result<bool, sqlx::Error> {
-        let mut tx = self.db.begin_for_bus().await?;
-        if self.fence(&mut tx, epoch, State::Running).await? != Some(standing.pos) {
+        let Some(mut tx) = self.begin_at(standing, epoch).await? else {
             return Ok(false);
-        }
+        };
         let lane = self.park(&mut tx, event, error).await?;
         self.advance(&mut tx, event.pos).await?;
         failpoint::reach(self.holder, Point::FailureParked).await;
@@ -65,10 +64,9 @@ impl Subscriber {
         expected: i64,
         epoch: i64,
     ) -> Result<bool, sqlx::Error> {
-        let mut tx = self.db.begin_for_bus().await?;
-        if self.fence(&mut tx, epoch, State::Running).await? != Some(standing.pos) {
+        let Some(mut tx) = self.begin_at(standing, epoch).await? else {
             return Ok(false);
-        }
+        };
         let error = HandlerError::Park(format!(
             "event {expected} of the subject is no longer in the log: have the publisher restate, \
              then skip"
@@ -125,10 +123,9 @@ impl Subscriber {
         standing: &Standing,
         epoch: i64,
     ) -> Result<Retried, sqlx::Error> {
-        let mut tx = self.db.begin_for_bus().await?;
-        if self.fence(&mut tx, epoch, State::Running).await?.is_none() {
+        let Some((mut tx, _)) = self.begin_fenced(epoch, State::Running).await? else {
             return Ok(Retried::Fenced);
-        }
+        };
         let replay = standing.replays(due.envelope.pos);
         if replay {
             tx.mute();
@@ -181,10 +178,9 @@ impl Subscriber {
         error: &HandlerError,
         epoch: i64,
     ) -> Result<Retried, sqlx::Error> {
-        let mut tx = self.db.begin_for_bus().await?;
-        if self.fence(&mut tx, epoch, State::Running).await?.is_none() {
+        let Some((mut tx, _)) = self.begin_fenced(epoch, State::Running).await? else {
             return Ok(Retried::Fenced);
-        }
+        };
         let verdict = self.verdict(error, due.attempts, due.deferrals, due.age);
         self.parked
             .put_back(&mut tx, &due.lane, due.envelope.pos, &verdict)

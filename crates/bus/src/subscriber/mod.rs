@@ -6,16 +6,15 @@ mod failure;
 mod inbox;
 mod standing;
 
-use std::{collections::HashSet, sync::Mutex};
+use std::{collections::HashSet, sync::Mutex, time::Duration};
 
-use kernel::{Db, Envelope, HandlerError, Order, Subscription, event::topic_of};
+use kernel::{Db, Envelope, HandlerError, Order, Subscription, Tx, event::topic_of};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::{
     Settings,
     failpoint::{self, Point},
-    lease::milliseconds,
     parked::{Lane, Parked},
     schema::{Schema, safe, statements},
 };
@@ -210,14 +209,14 @@ impl Subscriber {
         }
     }
 
-    /// Locks what this transaction relies on. The position that the subscription stands at, or
-    /// nothing when it must not act.
-    pub(crate) async fn fence(
+    /// Begins a transaction that has locked what it relies on, and tells where the subscription
+    /// stands. Nothing when it must not act.
+    pub(crate) async fn begin_fenced(
         &self,
-        tx: &mut PgConnection,
         epoch: i64,
         state: State,
-    ) -> Result<Option<i64>, sqlx::Error> {
+    ) -> Result<Option<(Tx, i64)>, sqlx::Error> {
+        let mut tx = self.db.begin_for_bus().await?;
         let idle = self.settings.handler_timeout + self.settings.lease_ttl;
         let row = sqlx::query(safe(&self.statements.fence))
             .bind(&self.lease)
@@ -227,9 +226,15 @@ impl Subscriber {
             .bind(milliseconds(idle))
             .bind(milliseconds(self.settings.handler_timeout))
             .bind(state.as_str())
-            .fetch_optional(tx)
+            .fetch_optional(&mut *tx)
             .await?;
-        row.map(|row| row.try_get("pos")).transpose()
+        row.map(|row| Ok((tx, row.try_get("pos")?))).transpose()
+    }
+
+    /// The same for a subscription that runs and stands where this process believes it does.
+    async fn begin_at(&self, standing: &Standing, epoch: i64) -> Result<Option<Tx>, sqlx::Error> {
+        let fenced = self.begin_fenced(epoch, State::Running).await?;
+        Ok(fenced.and_then(|(tx, pos)| (pos == standing.pos).then_some(tx)))
     }
 
     async fn advance(&self, tx: &mut PgConnection, pos: i64) -> Result<(), sqlx::Error> {
@@ -249,10 +254,9 @@ impl Subscriber {
         pos: i64,
         epoch: i64,
     ) -> Result<bool, sqlx::Error> {
-        let mut tx = self.db.begin_for_bus().await?;
-        if self.fence(&mut tx, epoch, State::Running).await? != Some(standing.pos) {
+        let Some(mut tx) = self.begin_at(standing, epoch).await? else {
             return Ok(false);
-        }
+        };
         self.advance(&mut tx, pos).await?;
         tx.commit().await?;
         standing.stand_at(pos);
@@ -283,10 +287,9 @@ impl Subscriber {
             error,
             "subscription fails and goes on trying"
         );
-        let mut tx = self.db.begin_for_bus().await?;
-        if self.fence(&mut tx, epoch, State::Running).await? != Some(standing.pos) {
+        let Some(mut tx) = self.begin_at(standing, epoch).await? else {
             return Ok(Outcome::Fenced);
-        }
+        };
         sqlx::query(safe(&self.statements.stuck))
             .bind(self.name())
             .bind(error)
@@ -295,6 +298,11 @@ impl Subscriber {
         tx.commit().await?;
         Ok(Outcome::Stuck)
     }
+}
+
+/// A duration as PostgreSQL's settings take it; zero would mean none.
+fn milliseconds(duration: Duration) -> String {
+    duration.as_millis().max(1).to_string()
 }
 
 /// The lease of a subscription.
