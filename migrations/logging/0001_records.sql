@@ -161,11 +161,10 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
 DECLARE
     today     date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
-    partition regclass;
     summaries regclass;
 BEGIN
-    FOR partition, summaries IN
-        SELECT i.indrelid, i.indexrelid
+    FOR summaries IN
+        SELECT i.indexrelid
           FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
          WHERE i.indrelid IN (
                    to_regclass('logging.records_' || to_char(today, 'YYYYMMDD')),
@@ -174,12 +173,17 @@ BEGIN
     LOOP
         BEGIN
             PERFORM brin_summarize_new_values(summaries);
-            PERFORM logging.open_last_range(partition);
         EXCEPTION WHEN lock_not_available THEN
             -- Autovacuum is at it.
             NULL;
         END;
     END LOOP;
+    BEGIN
+        PERFORM logging.open_last_range(
+            to_regclass('logging.records_' || to_char(today, 'YYYYMMDD')));
+    EXCEPTION WHEN lock_not_available THEN
+        NULL;
+    END;
 END
 $$;
 

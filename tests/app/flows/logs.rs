@@ -52,12 +52,17 @@ async fn records_are_stored_and_found() {
         warnings,
         ["nul \u{2400} \u{1b}[31m <script>", "a needle in the hay"]
     );
-    assert_eq!(
-        search("trace_id=4bf92f3577b34da6a3ce929d0e0e4736")
-            .await
-            .len(),
-        3
-    );
+    let trace = "trace_id=4bf92f3577b34da6a3ce929d0e0e4736";
+    assert_eq!(search(trace).await.len(), 3);
+
+    // Summaries of the pages so far neither hide what is there nor what comes next.
+    app.run_job("manage_partitions").await;
+    assert_eq!(search(trace).await.len(), 3);
+    app.app
+        .logs
+        .push(record("after the job", tracing::Level::INFO));
+    app.settle().await;
+    assert_eq!(search(trace).await.len(), 4);
     let none = app
         .get("/api/v1/logs?level=loud", &admin.access_token)
         .await;
