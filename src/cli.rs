@@ -167,10 +167,10 @@ pub fn run() -> anyhow::Result<()> {
             let config = load(&options, Vec::new())?;
             println!("the configuration is good");
             println!("environment: {}", config.stage_name());
-            let url = config.host.database.url.expose();
-            let place = match url.is_empty() {
-                true => format!("embedded in {}", config.host.server.data_dir.display()),
-                false => "database.url".to_owned(),
+            let place = if config.host.database.embedded() {
+                format!("embedded in {}", config.host.server.data_dir.display())
+            } else {
+                "database.url".to_owned()
             };
             println!("database: {place}");
             Ok(())
@@ -191,7 +191,7 @@ pub fn run() -> anyhow::Result<()> {
             events::catalogue();
             Ok(())
         }
-        Verb::Events(verb) => {
+        Verb::Events(EventsVerb::Live(verb)) => {
             let config = load(&options, Vec::new())?;
             runtime.block_on(async {
                 let app = Arc::new(open(config, Create::No).await?);
@@ -237,11 +237,10 @@ enum Create {
 async fn open(config: Config, create: Create) -> anyhow::Result<App> {
     telemetry::start_quiet();
     let data_dir = &config.host.server.data_dir;
-    let embedded = config.host.database.url.expose().is_empty();
     let secrets = data_dir.join("secrets");
     let made = secrets.try_exists();
     let made = made.with_context(|| format!("{} may not be looked into", data_dir.display()))?;
-    if embedded && create == Create::No && !made {
+    if config.host.database.embedded() && create == Create::No && !made {
         bail!(
             "there is no installation in {}: name its folder with --data-dir, or its database with \
              database.url (`banyan serve` or `banyan migrate` makes one)",

@@ -85,6 +85,13 @@ pub struct Database {
     pub bus_pool_size: u32,
 }
 
+impl Database {
+    /// Is it the embedded one?
+    pub fn embedded(&self) -> bool {
+        self.url.expose().is_empty()
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecretKeys {
@@ -254,7 +261,7 @@ impl Config {
     /// What is wrong with the host's sections: all of it, so that one look is enough.
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        macro_rules! ensure {
+        macro_rules! need {
             ($holds:expr, $($fault:tt)*) => {
                 if !$holds {
                     faults.push(format!($($fault)*));
@@ -265,90 +272,97 @@ impl Config {
         if let Err(error) = host.log.filter.parse::<tracing_subscriber::EnvFilter>() {
             faults.push(format!("log.filter: {error}"));
         }
-        ensure!(
+        need!(
             matches!(host.server.public_url.scheme(), "http" | "https"),
             "server.public_url must begin with http:// or https://"
-        );
-        ensure!(
-            (1..=500).contains(&host.database.pool_size),
-            "database.pool_size: 1 to 500"
-        );
-        // The bus listens on one connection, and sequences while it delivers.
-        ensure!(
-            (3..=100).contains(&host.database.bus_pool_size),
-            "database.bus_pool_size: 3 to 100"
-        );
-        ensure!(
-            (1..=3_600).contains(&host.bus.lease_seconds),
-            "bus.lease_seconds: 1 to 3600"
-        );
-        ensure!(
-            (1..=10_000).contains(&host.bus.batch),
-            "bus.batch: 1 to 10000"
         );
         let server = &host.server;
         for (key, value, range) in [
             (
+                "database.pool_size",
+                i128::from(host.database.pool_size),
+                1..=500,
+            ),
+            // The bus listens on one connection, and sequences while it delivers.
+            (
+                "database.bus_pool_size",
+                i128::from(host.database.bus_pool_size),
+                3..=100,
+            ),
+            (
+                "bus.lease_seconds",
+                i128::from(host.bus.lease_seconds),
+                1..=3_600,
+            ),
+            ("bus.batch", i128::from(host.bus.batch), 1..=10_000),
+            (
                 "server.max_body_bytes",
-                server.max_body_bytes as u64,
+                server.max_body_bytes as i128,
                 1_024..=1 << 30,
             ),
             (
                 "server.request_timeout_seconds",
-                server.request_timeout_seconds,
+                i128::from(server.request_timeout_seconds),
                 1..=3_600,
             ),
             (
                 "server.header_timeout_seconds",
-                server.header_timeout_seconds,
+                i128::from(server.header_timeout_seconds),
                 1..=3_600,
             ),
             (
                 "server.write_timeout_seconds",
-                server.write_timeout_seconds,
+                i128::from(server.write_timeout_seconds),
                 1..=3_600,
             ),
             (
                 "server.max_connections",
-                server.max_connections as u64,
+                server.max_connections as i128,
                 10..=1_000_000,
             ),
-            ("server.drain_seconds", server.drain_seconds, 0..=3_600),
             (
-                "server.shutdown_seconds",
-                server.shutdown_seconds,
+                "server.drain_seconds",
+                i128::from(server.drain_seconds),
                 0..=3_600,
             ),
-            ("bus.log_keep_days", host.bus.log_keep_days, 1..=3_650),
+            (
+                "server.shutdown_seconds",
+                i128::from(server.shutdown_seconds),
+                0..=3_600,
+            ),
+            (
+                "bus.log_keep_days",
+                i128::from(host.bus.log_keep_days),
+                1..=3_650,
+            ),
             (
                 "log.buffer_records",
-                host.log.buffer_records as u64,
+                host.log.buffer_records as i128,
                 100..=10_000_000,
             ),
         ] {
             let (least, most) = (range.start(), range.end());
-            ensure!(
+            need!(
                 range.contains(&value),
                 "{key} is {value}: {least} to {most} are possible"
             );
         }
         let url = &server.public_url;
-        ensure!(
+        need!(
             url.username().is_empty() && url.query().is_none() && url.fragment().is_none(),
             "server.public_url is only scheme, host, port and path"
         );
-        let external = !host.database.url.expose().is_empty();
-        if external {
-            ensure!(
+        if !host.database.embedded() {
+            need!(
                 host.database.role_secret.expose().len() >= 32,
                 "database.role_secret must have at least 32 characters when database.url is set: \
                  `openssl rand -base64 32` makes one"
             );
-            ensure!(
+            need!(
                 sqlx::postgres::PgConnectOptions::from_str(host.database.url.expose()).is_ok(),
                 "database.url must be written postgres://host:port/name"
             );
-            ensure!(
+            need!(
                 !host.secrets.master_key.expose().is_empty(),
                 "secrets.master_key must be set when database.url is: \
                  `openssl rand -base64 32` makes one"

@@ -15,6 +15,13 @@ use crate::{app::App, modules, modules::MODULES};
 pub enum EventsVerb {
     /// Lists the events that modules publish.
     Catalogue,
+    #[command(flatten)]
+    Live(LiveVerb),
+}
+
+/// What looks at an installation, or acts on it.
+#[derive(Debug, Subcommand)]
+pub enum LiveVerb {
     /// How old the oldest waiting event is, per stage.
     Lag,
     /// Lists what could not be handled.
@@ -51,7 +58,7 @@ pub struct LaneArguments {
     subject: String,
 }
 
-pub async fn run(app: &Arc<App>, verb: EventsVerb) -> anyhow::Result<()> {
+pub async fn run(app: &Arc<App>, verb: LiveVerb) -> anyhow::Result<()> {
     operator(app).scope(perform(app, verb)).await
 }
 
@@ -65,15 +72,11 @@ pub fn operator(app: &App) -> RequestContext {
     }
 }
 
-async fn perform(app: &Arc<App>, verb: EventsVerb) -> anyhow::Result<()> {
+async fn perform(app: &Arc<App>, verb: LiveVerb) -> anyhow::Result<()> {
     match verb {
-        EventsVerb::Catalogue => {
-            catalogue();
-            Ok(())
-        }
-        EventsVerb::Lag => lag(app).await,
-        EventsVerb::Parked { module } => parked(app, module.as_deref()).await,
-        EventsVerb::Retry(lane) => {
+        LiveVerb::Lag => lag(app).await,
+        LiveVerb::Parked { module } => parked(app, module.as_deref()).await,
+        LiveVerb::Retry(lane) => {
             let (schema, db, key) = lane.open(app)?;
             let mut tx = db.begin().await?;
             if !bus::parked::retry(&mut tx, &schema, &lane.subscription, &key).await? {
@@ -89,7 +92,7 @@ async fn perform(app: &Arc<App>, verb: EventsVerb) -> anyhow::Result<()> {
             println!("it will be tried again at once by the running process, or at the next start");
             Ok(())
         }
-        EventsVerb::Skip(lane) => {
+        LiveVerb::Skip(lane) => {
             let (schema, db, key) = lane.open(app)?;
             let mut tx = db.begin().await?;
             let skipped = bus::parked::skip(&mut tx, &schema, &lane.subscription, &key).await?;
@@ -105,8 +108,8 @@ async fn perform(app: &Arc<App>, verb: EventsVerb) -> anyhow::Result<()> {
             println!("skipped {} ({})", event.id, event.event_type);
             Ok(())
         }
-        EventsVerb::Replay { module } => replay(app, &module).await,
-        EventsVerb::Restate { module } => restate(app, &module).await,
+        LiveVerb::Replay { module } => replay(app, &module).await,
+        LiveVerb::Restate { module } => restate(app, &module).await,
     }
 }
 

@@ -22,10 +22,9 @@ pub struct Places {
 impl Places {
     /// Reaches the configured database, or starts (or joins) the embedded one and prepares it.
     pub async fn open(config: &Config, role_secret: Secret) -> anyhow::Result<Self> {
-        let url = config.host.database.url.expose();
-        if !url.is_empty() {
+        if !config.host.database.embedded() {
             // The error would show the URL, and a password in it.
-            let base = PgConnectOptions::from_str(url)
+            let base = PgConnectOptions::from_str(config.host.database.url.expose())
                 .map_err(|_| anyhow::anyhow!("database.url is no postgres://host:port/name"))?;
             return Ok(Self {
                 base: quiet(base),

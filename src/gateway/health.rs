@@ -8,7 +8,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, json};
-
 use tokio::{sync::Mutex, time::Instant};
 
 use crate::{app::Slot, gateway::Gateway};

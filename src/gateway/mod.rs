@@ -25,7 +25,7 @@ use axum::{
     Router,
     body::{Body, HttpBody},
     extract::{DefaultBodyLimit, Request, State},
-    http::{StatusCode, Version, header},
+    http::{StatusCode, Uri, Version, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -38,7 +38,7 @@ use crate::{
     work::Roles,
 };
 
-/// The longest path and query that are answered.
+/// The longest address that is answered: as a rule, path and query.
 const MAX_URI_BYTES: usize = 8 * 1024;
 
 /// What the edge needs to route and to answer for itself.
@@ -102,7 +102,7 @@ impl Gateway {
 
     /// Answers a request within its bounds: of rate, of body, of time.
     async fn answer(self: &Arc<Self>, request: Request) -> Response {
-        if request.uri().to_string().len() > MAX_URI_BYTES {
+        if uri_bytes(request.uri()) > MAX_URI_BYTES {
             return uri_too_long().into_response();
         }
         // RFC 9112 §3.2: whoever reads the first and whoever reads the last would not agree.
@@ -126,7 +126,7 @@ impl Gateway {
         let server = &self.app.config.host.server;
         let declared = request.body().size_hint().lower();
         if declared > server.max_body_bytes as u64 {
-            return too_large().into_response();
+            return Problem::payload_too_large().into_response();
         }
         let mut request = request.map(|body| Body::new(Limited::new(body, server.max_body_bytes)));
         // Our own bound counts for all bodies; axum's, of 2 MiB, would come before it.
@@ -175,17 +175,24 @@ impl Gateway {
     }
 }
 
+/// As long as it is written, without writing it.
+fn uri_bytes(uri: &Uri) -> usize {
+    let scheme = uri
+        .scheme_str()
+        .map_or(0, |scheme| scheme.len() + "://".len());
+    let authority = uri
+        .authority()
+        .map_or(0, |authority| authority.as_str().len());
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    scheme + authority + path
+}
+
 fn uri_too_long() -> Problem {
     Problem::new(
         StatusCode::URI_TOO_LONG,
         "uri-too-long",
         "The address of the request is too long",
     )
-}
-
-fn too_large() -> Problem {
-    let status = StatusCode::PAYLOAD_TOO_LARGE;
-    Problem::new(status, "payload-too-large", "The body is too large")
 }
 
 /// axum itself refuses with a status and plain text: the status stays, the body becomes a problem
@@ -198,7 +205,7 @@ fn as_problem(response: Response) -> Response {
         return response;
     }
     let problem = match status {
-        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::payload_too_large(),
         status => Problem::new(
             status,
             "request-failed",

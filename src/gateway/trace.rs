@@ -14,7 +14,7 @@ use tracing::Instrument;
 use crate::{config::Network, gateway::Gateway};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// What of a path goes into the log: anybody can send one.
+/// What of a path and of a method goes into the log: anybody can send any.
 const LOGGED_PATH_BYTES: usize = 512;
 const LOGGED_METHOD_BYTES: usize = 16;
 const FORWARDED_FOR: &str = "x-forwarded-for";

@@ -1,8 +1,9 @@
 //! The bus as modules see it: what they subscribe with and what a handler is given.
 //!
-//! How events travel is chosen by configuration; the `bus` crate holds the transports. The contract, whatever the transport: an event published in a committed
-//! transaction is handled at least once by every durable subscription or parked where a person can
-//! see it; duplicates are dropped; effects of one subject are in order and never concurrent.
+//! How events travel is chosen by configuration; the `bus` crate holds the transports. The
+//! contract, whatever the transport: an event published in a committed transaction is handled at
+//! least once by every durable subscription or parked where a person can see it; duplicates are
+//! dropped; effects of one subject are in order and never concurrent.
 
 use std::{collections::HashMap, marker::PhantomData, sync::Arc, time::Duration};
 

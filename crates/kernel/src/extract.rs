@@ -102,7 +102,7 @@ fn data_error(text: &str) -> (String, String) {
 
 fn body_problem(status: StatusCode, text: String) -> Problem {
     if status == StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::new(status, "payload-too-large", "The body is too large");
+        return Problem::payload_too_large();
     }
     Problem::malformed(text)
 }

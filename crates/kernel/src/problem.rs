@@ -133,6 +133,14 @@ impl Problem {
         )
     }
 
+    pub fn payload_too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "payload-too-large",
+            "The body is too large",
+        )
+    }
+
     /// What a handler that panicked is answered with: nothing of the panic but in the log.
     pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
         Self::internal(panic_error(panic))
@@ -196,6 +204,7 @@ impl IntoResponse for Problem {
         response
     }
 }
+
 /// What a caught panic of a handler said.
 pub fn panic_error(panic: &(dyn std::any::Any + Send)) -> anyhow::Error {
     let text = panic.downcast_ref::<&str>().copied();
