@@ -17,6 +17,7 @@ run: ## Start everything on http://localhost:8080, with a database and a mailbox
 test: ## Run every test
 	@scripts/install-build-tools.sh
 	@scripts/install-postgres.sh
+	@scripts/install-nats.sh
 	@scripts/install-test-tools.sh
 	cargo test --workspace
 

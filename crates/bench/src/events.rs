@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bus::{InProcess, Settings};
+use bus::{Bus, Settings};
 use kernel::{Db, Event, Handle, HandlerError, Received, Subscription, Tx, World};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -99,7 +99,7 @@ pub async fn measure(place: &Place, table: &mut Table) -> anyhow::Result<()> {
     owner.close().await?;
 
     let world = World::system();
-    let bus = InProcess::new(world.uuid(), Settings::default());
+    let bus = Bus::new(world.uuid(), Settings::default(), None);
     let db = |module: &str| {
         let options = sign_in(database::runtime_role(module));
         let pool = |size| database::pool_options(size).connect_lazy_with(options.clone());

@@ -7,6 +7,7 @@ use sqlx::Row;
 
 use crate::{
     schema::{Schema, safe, statements},
+    source::{Error, Source},
     subscriber::Subscriber,
 };
 
@@ -16,9 +17,6 @@ statements! {
         unsequenced: "
             SELECT extract(epoch FROM clock_timestamp() - published_at)::float8
               FROM {schema}.outbox ORDER BY seq LIMIT 1",
-        unhandled: "
-            SELECT extract(epoch FROM clock_timestamp() - sequenced_at)::float8
-              FROM {schema}.log WHERE pos > $1 ORDER BY pos LIMIT 1",
         lanes: "
             SELECT count(*) FILTER (WHERE status = 'parked') AS parked,
                    extract(epoch FROM clock_timestamp() - min(parked_at)
@@ -53,16 +51,15 @@ pub(crate) async fn unsequenced(db: &Db) -> Result<Lag, sqlx::Error> {
     })
 }
 
-pub(crate) async fn unhandled(publisher: &Db, subscriber: &Subscriber) -> Result<Lag, sqlx::Error> {
+pub(crate) async fn unhandled(
+    publisher: &dyn Source,
+    subscriber: &Subscriber,
+) -> Result<Lag, Error> {
     // What is fed again is old by nature: a replay counts from where it ends.
     let pos = subscriber.load().await?.map_or(0, |standing| {
         standing.pos.max(standing.replay_until.unwrap_or_default())
     });
-    let schema = Schema::new(publisher.module()).expect("modules have valid names");
-    let in_log: Option<f64> = sqlx::query_scalar(safe(&LagStatements::new(&schema).unhandled))
-        .bind(pos)
-        .fetch_optional(publisher.bus_pool())
-        .await?;
+    let in_log = publisher.age_after(pos).await?;
     let schema = Schema::new(subscriber.db.module()).expect("modules have valid names");
     let lanes = sqlx::query(safe(&LagStatements::new(&schema).lanes))
         .bind(subscriber.name())

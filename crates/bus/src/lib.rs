@@ -1,16 +1,17 @@
 //! How events travel: outbox, sequencer, log, inbox, and the transports that carry them.
 //!
 //! A transaction writes its events to its module's outbox ([`outbox`]). One leader per module moves
-//! them into the module's log at dense positions ([`sequencer`]). A transport hands the log's
-//! events to subscriptions: [`in_process`] reads the log itself. Whatever the transport, the
+//! them into the module's log at dense positions ([`sequencer`]). Subscriptions read it through a
+//! [`source`]: the log itself when it is in this process, else what a [`transport`] brings and, for
+//! the rest, the publisher's answers. Whatever the source, the
 //! [`subscriber`] drops duplicates by watermarks in the transaction of the effect, keeps the order
 //! per subject, and parks what keeps failing ([`parked`]). [`lease`]s decide who may act.
 //!
 //! Every module has these tables in its own schema; statements are made once per schema from one
 //! text ([`schema`]).
 
+pub mod engine;
 pub mod failpoint;
-pub mod in_process;
 pub mod jobs;
 pub mod lag;
 pub mod lease;
@@ -20,12 +21,16 @@ pub mod parked;
 pub mod replay;
 pub mod schema;
 pub mod sequencer;
+pub mod source;
 pub mod subscriber;
+pub mod tail;
+pub mod transport;
 mod trouble;
 pub mod wakeup;
 
-pub use in_process::InProcess;
+pub use engine::{Attached, Bus};
 pub use schema::{Schema, migrator};
+pub use source::Error;
 
 use std::time::Duration;
 

@@ -1,11 +1,19 @@
-//! Reading a publisher's log.
+//! Reading a publisher's log in its database.
 
 use kernel::{Envelope, EventId, event::EventContext};
 use serde_json::value::RawValue;
 use sqlx::{PgPool, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
-use crate::schema::{Schema, safe, statements};
+use crate::{
+    schema::{Schema, safe, statements},
+    source::Page,
+};
+
+/// Positions looked at for one page, in its limits: a reader may want few of their topics. The
+/// server's estimates lag behind a log that grows fast: told to read to its end, it may sort the
+/// whole backlog for each page.
+const READ_AHEAD: i64 = 4;
 
 statements! {
     /// What readers of the log and keepers of cursors run.
@@ -33,6 +41,10 @@ statements! {
                      WHERE sequenced_at >= clock_timestamp() - make_interval(secs => $1)
                     OFFSET 0) AS recent),
                 (SELECT pos FROM {schema}.head))",
+        age_after: "
+            SELECT extract(epoch FROM clock_timestamp() - sequenced_at)::float8
+              FROM {schema}.log WHERE pos > $1 ORDER BY pos LIMIT 1",
+        slowest_cursor: "SELECT min(pos) FROM {schema}.cursors",
         hold: "
             INSERT INTO {schema}.cursors (subscription, pos) VALUES ($1, $2)
             ON CONFLICT (subscription) DO UPDATE
@@ -60,21 +72,43 @@ impl Log {
         }
     }
 
-    /// Events after `after` up to `until`, of the topics or of all.
+    /// Events after `after` up to `until`, of the topics or of all: a page of at most `limit`.
     pub async fn read(
         &self,
         after: i64,
         until: i64,
         topics: Option<&[String]>,
         limit: i64,
-    ) -> Result<Vec<Envelope>, sqlx::Error> {
-        sqlx::query(safe(&self.statements.read))
+    ) -> Result<Page, sqlx::Error> {
+        let until = until.min(after + READ_AHEAD * limit);
+        let events: Vec<Envelope> = sqlx::query(safe(&self.statements.read))
             .bind(after)
             .bind(until)
             .bind(topics)
             .bind(limit)
             .try_map(envelope)
             .fetch_all(&self.pool)
+            .await?;
+        let full = i64::try_from(events.len()).is_ok_and(|n| n == limit);
+        let until = match events.last() {
+            Some(last) if full => last.pos,
+            _ => until,
+        };
+        Ok(Page { events, until })
+    }
+
+    /// How old the oldest event after `pos` is, in seconds since it was sequenced.
+    pub async fn age_after(&self, pos: i64) -> Result<Option<f64>, sqlx::Error> {
+        sqlx::query_scalar(safe(&self.statements.age_after))
+            .bind(pos)
+            .fetch_optional(&self.pool)
+            .await
+    }
+
+    /// How far the slowest subscriber has come, as far as it told.
+    pub async fn slowest_cursor(&self) -> Result<Option<i64>, sqlx::Error> {
+        sqlx::query_scalar(safe(&self.statements.slowest_cursor))
+            .fetch_one(&self.pool)
             .await
     }
 

@@ -9,8 +9,8 @@ use sqlx::{PgConnection, Row};
 
 use crate::{
     failpoint::{self, Point},
-    log::Log,
     schema::{Schema, safe, statements},
+    source::{Error, Source},
     subscriber::{Standing, State, Subscriber},
 };
 
@@ -101,9 +101,9 @@ async fn progress(
 pub(crate) async fn restart(
     subscriber: &Subscriber,
     standing: &Standing,
-    log: &Log,
+    log: &dyn Source,
     epoch: i64,
-) -> Result<bool, sqlx::Error> {
+) -> Result<bool, Error> {
     let schema = Schema::new(subscriber.db.module()).expect("modules have valid names");
     let statements = ReplayStatements::new(&schema);
     // What the log has lost is before its time now: a subject's first event that is left is

@@ -13,7 +13,7 @@ impl Trouble {
         Self { what, since: None }
     }
 
-    pub(crate) fn tell(&mut self, error: Option<&sqlx::Error>) {
+    pub(crate) fn tell<E: std::fmt::Display>(&mut self, error: Option<&E>) {
         let what = &self.what;
         match (error, self.since) {
             (Some(error), None) => {

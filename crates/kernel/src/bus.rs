@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use tokio::sync::broadcast;
 
 use crate::{
-    db::{Db, Outgoing, Tx},
+    db::{Outgoing, Tx},
     event::{Envelope, Event, EventContext, EventId, family_of},
 };
 
@@ -243,6 +243,6 @@ pub trait EventBus: Send + Sync {
     fn hints(&self) -> broadcast::Receiver<Hint>;
 
     /// Reads the broadcast from its lookback to the present, then follows it for as long as the
-    /// process lives. Returns when it has caught up.
-    async fn broadcast(&self, publisher: &Db, broadcast: Broadcast) -> Result<(), anyhow::Error>;
+    /// process lives. Returns when it has caught up; fails while the publisher cannot be read.
+    async fn broadcast(&self, broadcast: Broadcast) -> Result<(), anyhow::Error>;
 }

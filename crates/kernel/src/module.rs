@@ -46,6 +46,12 @@ pub trait Module: Send + Sync {
     /// Its routes, who may call them, and their OpenAPI description; needs nothing running.
     fn api(&self) -> Api;
 
+    /// Does it put sealed secrets into events, or open them? Then it shares `secrets.sealing_key`
+    /// with the others that do.
+    fn seals(&self) -> bool {
+        false
+    }
+
     /// Its verbs on the command line.
     fn verbs(&self) -> Vec<Verb> {
         Vec::new()

@@ -8,8 +8,8 @@ use sqlx::{Row, types::Json};
 use super::Subscriber;
 use crate::{
     failpoint::{self, Point},
-    log::Log,
     schema::{safe, statements},
+    source::{Error, Source},
 };
 
 statements! {
@@ -87,7 +87,7 @@ impl Standing {
 impl Subscriber {
     /// Makes the subscription known, from its start in the publisher's log, and learns where it
     /// stands and which lanes it holds; to be called when the lease was taken.
-    pub async fn begin(&self, log: &Log) -> Result<Standing, sqlx::Error> {
+    pub async fn begin(&self, log: &dyn Source) -> Result<Standing, Error> {
         let mut standing = self.load().await?;
         if standing.is_none() {
             self.declare(log).await?;
@@ -99,10 +99,10 @@ impl Subscriber {
             standing = self.load().await?;
         }
         self.load_held().await?;
-        standing.ok_or(sqlx::Error::RowNotFound)
+        Ok(standing.ok_or(sqlx::Error::RowNotFound)?)
     }
 
-    async fn declare(&self, log: &Log) -> Result<(), sqlx::Error> {
+    async fn declare(&self, log: &dyn Source) -> Result<(), Error> {
         let start = match self.subscription.start {
             Start::Oldest => log.before_oldest().await?,
             Start::Now => log.head().await?,

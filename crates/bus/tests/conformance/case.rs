@@ -3,7 +3,10 @@
 use std::{
     fmt::Debug,
     marker::PhantomData,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,6 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub(crate) struct Case<T> {
     pub(crate) database: Database,
+    /// How often it was emptied: what a transport keeps of the lives before is none of this one's.
+    lives: AtomicUsize,
     /// The superuser, for looking and for what happens to a database by itself.
     pub(crate) admin: PgPool,
     /// What subscriptions were started: a case is settled when all of them are.
@@ -61,6 +66,7 @@ impl<T: Transport> Case<T> {
             .connect_lazy_with(database.admin());
         Self {
             database,
+            lives: AtomicUsize::new(0),
             admin,
             subscriptions: Mutex::default(),
             cluster: Arc::clone(cluster),
@@ -76,8 +82,15 @@ impl<T: Transport> Case<T> {
 
     /// Makes the database as good as fresh, for less.
     pub(crate) async fn empty(&self) {
+        self.lives.fetch_add(1, Ordering::SeqCst);
         self.subscriptions.lock().unwrap().clear();
         probe::empty(&self.admin).await;
+    }
+
+    /// The same for all instances, and no other case's.
+    pub(crate) fn site(&self) -> String {
+        let life = self.lives.load(Ordering::SeqCst);
+        format!("{}_{life}", self.database.name)
     }
 
     pub(crate) async fn close(&self) {
@@ -120,7 +133,7 @@ impl<T: Transport> Case<T> {
             known.sort();
             known.dedup();
         }
-        Instance::start(&self.database, settings, modules).await
+        Instance::start(&self.database, &self.site(), settings, modules).await
     }
 
     /// Waits until it holds.

@@ -42,6 +42,7 @@ impl<T: Transport> Instance<T> {
     /// Starts a process that hosts these modules, and works for nothing yet.
     pub(crate) async fn start(
         database: &Database,
+        site: &str,
         settings: bus::Settings,
         modules: Vec<(&'static str, Vec<Subscription>)>,
     ) -> Self {
@@ -52,9 +53,9 @@ impl<T: Transport> Instance<T> {
             .enable_all()
             .build()
             .expect("a runtime starts");
-        let database = database.clone();
+        let (database, site) = (database.clone(), site.to_owned());
         let opened = runtime.spawn(async move {
-            let transport = T::open(&database.name, id, settings).await;
+            let transport = T::open(&site, id, settings).await;
             let mut dbs = HashMap::new();
             for (module, subscriptions) in modules {
                 let pool = |size| {

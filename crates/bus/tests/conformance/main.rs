@@ -3,12 +3,13 @@
 //! The cases know only [`transport::Transport`]. A transport passes them by implementing it and
 //! being named in `main`.
 
+mod buses;
 mod case;
 mod cases;
 mod cluster;
-mod in_process;
 mod instance;
 mod language;
+mod nats_server;
 mod probe;
 mod transport;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
 
+use buses::{Buses, InProcess, OverNats};
 use case::Case;
 use cluster::Cluster;
 use transport::Transport;
@@ -29,7 +31,8 @@ fn main() {
     if let Some(task) = cases::backlog::Task::from_environment() {
         return runtime().block_on(async {
             match &*task.transport {
-                in_process::Local::NAME => task.run::<in_process::Local>().await,
+                name if name == Buses::<InProcess>::NAME => task.run::<Buses<InProcess>>().await,
+                name if name == Buses::<OverNats>::NAME => task.run::<Buses<OverNats>>().await,
                 other => panic!("no transport is called {other}"),
             }
         });
@@ -38,10 +41,12 @@ fn main() {
     arguments.test_threads.get_or_insert(THREADS);
     // The server is started by the first case: listing them needs none.
     let cluster = Arc::new(Cluster::default());
-    let trials = trials::<in_process::Local>(&cluster);
+    let mut trials = trials::<Buses<InProcess>>(&cluster);
+    trials.extend(self::trials::<Buses<OverNats>>(&cluster));
     let conclusion = libtest_mimic::run(&arguments, trials);
     let cluster = Arc::into_inner(cluster).expect("every case has ended");
     runtime().block_on(cluster.stop());
+    nats_server::stop();
     conclusion.exit();
 }
 

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use axum::{Router, body::Body, http::Request, response::Response};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use bus::{InProcess, Settings, in_process::Attached};
+use bus::{Attached, Bus, Settings};
 use contracts::{
     identity::{UserRegistered, VerificationRequested},
     profile::ProfileCreated,
@@ -74,7 +74,7 @@ pub(crate) struct App {
     pub(crate) db: Db,
     pub(crate) shutdown: CancellationToken,
     pub(crate) started: Started,
-    bus: Arc<InProcess>,
+    bus: Arc<Bus>,
     attached: Vec<Arc<Attached>>,
     identity: Db,
     profile: Db,
@@ -124,7 +124,7 @@ impl App {
             poll: Duration::from_millis(20),
             ..Settings::default()
         };
-        let bus = InProcess::new(world.uuid(), settings);
+        let bus = Bus::new(world.uuid(), settings, None);
         let db = |module: &str| {
             let options = options(database::runtime_role(module));
             let pool = || database::pool_options(4).connect_lazy_with(options.clone());

@@ -20,6 +20,7 @@ use crate::{
     cluster::Database,
     instance::Instance,
     language::{self, Numbered, OrderPlaced},
+    nats_server,
     transport::Transport,
 };
 
@@ -31,6 +32,7 @@ const MAX_GROWTH_BYTES: u64 = 50 << 20;
 const TRANSPORT: &str = "CONFORMANCE_BACKLOG_TRANSPORT";
 const DATA_DIR: &str = "CONFORMANCE_BACKLOG_DATA_DIR";
 const DATABASE: &str = "CONFORMANCE_BACKLOG_DATABASE";
+const SITE: &str = "CONFORMANCE_BACKLOG_SITE";
 
 pub(crate) async fn a_long_backlog_takes_no_more_memory_than_a_short_one<T: Transport>(
     case: &Case<T>,
@@ -50,6 +52,8 @@ pub(crate) async fn a_long_backlog_takes_no_more_memory_than_a_short_one<T: Tran
         .env(TRANSPORT, T::NAME)
         .env(DATA_DIR, &case.database.data_dir)
         .env(DATABASE, &case.database.name)
+        .env(SITE, case.site())
+        .envs(nats_server::environment())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()
@@ -69,6 +73,7 @@ pub(crate) struct Task {
     pub(crate) transport: String,
     data_dir: PathBuf,
     database: String,
+    site: String,
 }
 
 #[derive(Clone, Default)]
@@ -88,6 +93,7 @@ impl Task {
             transport: std::env::var(TRANSPORT).ok()?,
             data_dir: std::env::var_os(DATA_DIR)?.into(),
             database: std::env::var(DATABASE).ok()?,
+            site: std::env::var(SITE).ok()?,
         })
     }
 
@@ -108,7 +114,7 @@ impl Task {
         ];
         let modules = vec![("shop", Vec::new()), ("desk", subscriptions)];
         let mut instance: Instance<T> =
-            Instance::start(&database, Settings::default(), modules).await;
+            Instance::start(&database, &self.site, Settings::default(), modules).await;
         instance.run();
         let (mut short, mut most) = (None, 0);
         let begun = std::time::Instant::now();

@@ -42,8 +42,8 @@ async fn listen<T: Transport>(
             each(item.n());
         }),
     };
-    let (bus, db) = (a.bus(), a.db("shop"));
-    a.call(async move { bus.broadcast(&db, broadcast).await.unwrap() })
+    let bus = a.bus();
+    a.call(async move { bus.broadcast(broadcast).await.unwrap() })
         .await;
     heard
 }

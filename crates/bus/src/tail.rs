@@ -1,4 +1,4 @@
-//! The end of a log, as far as this process knows.
+//! The end of a log, as far as a process knows.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use crate::sequencer::Moved;
 /// Where a log ends, and where each topic's last event lies. A subscription that knows there is
 /// nothing for it need not read.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub struct Tail {
     head: i64,
     /// From here on, what this process put into the log itself is known by topic.
     since: i64,
@@ -15,7 +15,7 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn at(head: i64) -> Self {
+    pub(crate) fn at(head: i64) -> Self {
         Self {
             head,
             since: head,
@@ -23,12 +23,12 @@ impl Tail {
         }
     }
 
-    pub(super) fn head(&self) -> i64 {
+    pub fn head(&self) -> i64 {
         self.head
     }
 
     /// Is there something after `reached` that a subscription to these topics, or to all, may want?
-    pub(super) fn wants(&self, reached: i64, topics: Option<&[String]>) -> bool {
+    pub fn wants(&self, reached: i64, topics: Option<&[String]>) -> bool {
         let Some(topics) = topics else {
             return reached < self.head;
         };
@@ -37,7 +37,7 @@ impl Tail {
     }
 
     /// Somebody put events there. True when that is new.
-    pub(super) fn seen(&mut self, head: i64) -> bool {
+    pub(crate) fn seen(&mut self, head: i64) -> bool {
         let moved = head > self.head;
         if moved {
             *self = Self::at(head);
@@ -46,7 +46,7 @@ impl Tail {
     }
 
     /// This process put events there. True when there were any.
-    pub(super) fn put(&mut self, batch: Moved) -> bool {
+    pub(crate) fn put(&mut self, batch: Moved) -> bool {
         if batch.head <= self.head {
             return false;
         }

@@ -1,17 +1,15 @@
 //! The subscriber's side: a subscription's way through its publisher's log.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Attached, InProcess};
+use super::{Attached, Bus};
 use crate::{
     failpoint::{self, Point},
     replay,
+    source::{Error, Page, Source},
     subscriber::{Outcome, Retried, Standing, State, Subscriber},
     trouble::Trouble,
 };
@@ -21,9 +19,6 @@ const STUCK_DELAY_MAX: Duration = Duration::from_secs(30);
 
 /// An idle subscription looks at its lanes once in so many looks at where it stands.
 const LANES_EVERY: u32 = 60;
-
-/// Positions looked at for one batch, in batches: a subscription may want few of their topics.
-const READ_AHEAD: i64 = 4;
 
 /// What a step of a subscription came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +30,7 @@ pub(super) enum Step {
     Stuck,
 }
 
-impl InProcess {
+impl Bus {
     pub(super) async fn run_subscription(
         &self,
         attached: &Attached,
@@ -48,8 +43,8 @@ impl InProcess {
         let mut trouble = Trouble::of(format!("subscription {name} cannot go on"));
         while !stop.is_cancelled() {
             let epoch = *lease.borrow_and_update();
-            let publisher = self.publisher(&subscriber.subscription().publisher);
-            let (Some(epoch), Some(publisher)) = (epoch, publisher) else {
+            let source = self.source_for(subscriber);
+            let (Some(epoch), Some(source)) = (epoch, source) else {
                 tokio::select! {
                     _ = lease.changed() => {}
                     _ = attachments.changed() => {}
@@ -58,7 +53,7 @@ impl InProcess {
                 continue;
             };
             let followed = self
-                .follow(subscriber, &publisher, epoch, &mut lease, stop)
+                .follow(subscriber, &*source, epoch, &mut lease, stop)
                 .await;
             trouble.tell(followed.as_ref().err());
             if followed.is_err() {
@@ -75,33 +70,29 @@ impl InProcess {
     async fn follow(
         &self,
         subscriber: &Subscriber,
-        publisher: &Arc<Attached>,
+        source: &dyn Source,
         epoch: i64,
         lease: &mut watch::Receiver<Option<i64>>,
         stop: &CancellationToken,
-    ) -> Result<(), sqlx::Error> {
-        let mut tail = publisher.tail.subscribe();
-        let mut standing = subscriber.begin(&publisher.log).await?;
+    ) -> Result<(), Error> {
+        let mut tail = source.tail();
+        let mut standing = begin(subscriber, source).await?;
         let mut looked = Instant::now();
         let mut looks = 0_u32;
         let mut told = (Instant::now(), None);
         let mut failures = 0;
         loop {
-            let current = self.publisher(publisher.db.module());
-            if stop.is_cancelled()
-                || *lease.borrow() != Some(epoch)
-                || current.is_none_or(|p| !Arc::ptr_eq(&p, publisher))
-            {
+            if stop.is_cancelled() || *lease.borrow() != Some(epoch) || source.ended() {
                 return Ok(());
             }
             tail.mark_unchanged();
             let step = self
-                .step(subscriber, publisher, &mut standing, epoch, false)
+                .step(subscriber, source, &mut standing, epoch, false)
                 .await?;
             if told.0.elapsed() > self.glance() && told.1 != Some(standing.reached) {
                 subscriber.catch_up(&mut standing, epoch).await?;
                 let cursor = subscriber.cursor_name();
-                publisher.log.acknowledge(&cursor, standing.pos).await?;
+                source.acknowledge(&cursor, standing.pos).await?;
                 told = (Instant::now(), Some(standing.reached));
                 failpoint::reach(subscriber.holder, Point::BatchAcknowledged).await;
             }
@@ -111,7 +102,7 @@ impl InProcess {
                     continue;
                 }
                 Step::Fenced => {
-                    standing = subscriber.begin(&publisher.log).await?;
+                    standing = begin(subscriber, source).await?;
                     self.settings.poll
                 }
                 Step::Stuck => {
@@ -134,7 +125,11 @@ impl InProcess {
             }
             // It may have been paused, set back or replayed meanwhile.
             if step == Step::Idle && looked.elapsed() >= self.glance() {
-                standing = subscriber.load().await?.ok_or(sqlx::Error::RowNotFound)?;
+                let now = subscriber.load().await?.ok_or(sqlx::Error::RowNotFound)?;
+                if now.state != standing.state || now.pos < standing.pos {
+                    source.attend(attended(&now)).await?;
+                }
+                standing = now;
                 // Lanes may have been emptied by hand. There may be many, and to believe that one is
                 // held still does no harm.
                 looks += 1;
@@ -147,7 +142,7 @@ impl InProcess {
     }
 
     /// Until the next look, if nobody calls.
-    async fn idle_time(&self, subscriber: &Subscriber) -> Result<Duration, sqlx::Error> {
+    async fn idle_time(&self, subscriber: &Subscriber) -> Result<Duration, Error> {
         if !subscriber.holds_lanes() {
             return Ok(self.glance());
         }
@@ -161,19 +156,19 @@ impl InProcess {
     pub(super) async fn step(
         &self,
         subscriber: &Subscriber,
-        publisher: &Attached,
+        source: &dyn Source,
         standing: &mut Standing,
         epoch: i64,
         now: bool,
-    ) -> Result<Step, sqlx::Error> {
+    ) -> Result<Step, Error> {
         match standing.state {
             State::Running => {}
             State::Paused => return Ok(Step::Fenced),
             State::Replaying => {
-                if !replay::restart(subscriber, standing, &publisher.log, epoch).await? {
+                if !replay::restart(subscriber, standing, source, epoch).await? {
                     return Ok(Step::Fenced);
                 }
-                *standing = subscriber.begin(&publisher.log).await?;
+                *standing = begin(subscriber, source).await?;
                 return Ok(Step::Moved);
             }
         }
@@ -186,7 +181,8 @@ impl InProcess {
             return Ok(Step::Fenced);
         }
         let (head, wants) = {
-            let tail = publisher.tail.borrow();
+            let tail = source.tail();
+            let tail = tail.borrow();
             let wants = tail.wants(standing.reached, subscriber.topics());
             (tail.head(), wants)
         };
@@ -203,23 +199,19 @@ impl InProcess {
             standing.reached = end;
             return Ok(Step::Moved);
         }
-        let limit = self.settings.batch;
-        // The server's estimates lag behind a log that grows fast: told to read to its end, it may
-        // sort the whole backlog for each batch.
-        let end = end.min(standing.reached + READ_AHEAD * limit);
-        let events = publisher
-            .log
-            .read(standing.reached, end, subscriber.topics(), limit)
+        let Page { events, until } = source
+            .read(
+                standing.reached,
+                end,
+                subscriber.topics(),
+                self.settings.batch,
+            )
             .await?;
         failpoint::reach(subscriber.holder, Point::BatchRead).await;
         if events.is_empty() {
-            standing.reached = end;
+            standing.reached = until;
             return Ok(Step::Moved);
         }
-        let until = match events.last() {
-            Some(last) if i64::try_from(events.len()).is_ok_and(|n| n == limit) => last.pos,
-            _ => end,
-        };
         match subscriber.process(standing, &events, until, epoch).await? {
             Outcome::Handled => Ok(Step::Moved),
             Outcome::Fenced => Ok(Step::Fenced),
@@ -227,8 +219,7 @@ impl InProcess {
             Outcome::Gap { at, expected } => {
                 let event = &events[at];
                 let start = standing.start_of(event.topic());
-                let missing = publisher
-                    .log
+                let missing = source
                     .find(event.topic(), &event.subject, expected, start)
                     .await?;
                 let gone_on = match missing {
@@ -245,4 +236,16 @@ impl InProcess {
             }
         }
     }
+}
+
+/// Learns where the subscription stands, and has its source ready for it.
+pub(super) async fn begin(subscriber: &Subscriber, source: &dyn Source) -> Result<Standing, Error> {
+    let standing = subscriber.begin(source).await?;
+    source.attend(attended(&standing)).await?;
+    Ok(standing)
+}
+
+/// From where the subscription reads on, if it does.
+fn attended(standing: &Standing) -> Option<i64> {
+    (standing.state == State::Running).then_some(standing.reached)
 }

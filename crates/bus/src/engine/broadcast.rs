@@ -5,32 +5,33 @@ use std::{
     sync::Arc,
 };
 
-use kernel::{Broadcast, Db, event::topic_of};
+use kernel::{Broadcast, event::topic_of};
 use tokio_util::sync::CancellationToken;
 
-use super::InProcess;
-use crate::{log::Log, schema::Schema, trouble::Trouble};
+use super::Bus;
+use crate::{
+    source::{Error, Source},
+    transport::Reader,
+    trouble::Trouble,
+};
 
 /// Events read at once.
 const BATCH: i64 = 256;
 
 /// A broadcast and how far this process has read.
 pub(super) struct Following {
-    log: Log,
     broadcast: Broadcast,
-    topics: Vec<String>,
-    pos: tokio::sync::Mutex<i64>,
+    reader: Reader,
+    standing: tokio::sync::Mutex<Standing>,
 }
 
-impl InProcess {
-    pub(super) async fn follow_broadcast(
-        &self,
-        publisher: &Db,
-        broadcast: Broadcast,
-    ) -> anyhow::Result<()> {
-        let schema = Schema::new(publisher.module())?;
-        let log = Log::new(publisher.bus_pool().clone(), &schema);
-        let pos = log.before_recent(broadcast.lookback).await?;
+struct Standing {
+    source: Arc<dyn Source>,
+    pos: i64,
+}
+
+impl Bus {
+    pub(super) async fn follow_broadcast(&self, broadcast: Broadcast) -> Result<(), Error> {
         let mut topics: Vec<_> = broadcast
             .types
             .iter()
@@ -38,13 +39,22 @@ impl InProcess {
             .collect();
         topics.sort_unstable();
         topics.dedup();
+        let reader = Reader {
+            name: broadcast.name.to_owned(),
+            durable: false,
+            topics: Some(topics),
+        };
+        let source = self
+            .source(&broadcast.publisher, &reader)
+            .ok_or_else(|| Error::Transport(format!("{} is not there", broadcast.publisher)))?;
+        let pos = source.before_recent(broadcast.lookback).await?;
+        source.attend(Some(pos)).await?;
         let following = Arc::new(Following {
-            log,
             broadcast,
-            topics,
-            pos: tokio::sync::Mutex::new(pos),
+            reader,
+            standing: tokio::sync::Mutex::new(Standing { source, pos }),
         });
-        following.advance().await?;
+        following.advance(self).await?;
         self.broadcasts
             .lock()
             .expect("no holder panics")
@@ -53,19 +63,11 @@ impl InProcess {
     }
 
     /// Hands out what is new. One that fails holds up none of the others.
-    pub(super) async fn advance_broadcasts(&self) -> Result<(), sqlx::Error> {
+    pub(super) async fn advance_broadcasts(&self) -> Result<(), Error> {
         let broadcasts = self.broadcasts.lock().expect("no holder panics").clone();
         let mut result = Ok(());
         for following in broadcasts {
-            match following.advance().await {
-                // Its module restarts, and will register anew.
-                Err(sqlx::Error::PoolClosed) => {
-                    let mut all = self.broadcasts.lock().expect("no holder panics");
-                    all.retain(|other| !Arc::ptr_eq(other, &following));
-                }
-                Err(error) => result = Err(error),
-                Ok(()) => {}
-            }
+            result = following.advance(self).await.and(result);
         }
         result
     }
@@ -85,15 +87,24 @@ impl InProcess {
 }
 
 impl Following {
-    async fn advance(&self) -> Result<(), sqlx::Error> {
-        let mut pos = self.pos.lock().await;
+    async fn advance(&self, bus: &Bus) -> Result<(), Error> {
+        let Standing { source, pos } = &mut *self.standing.lock().await;
+        if source.ended() {
+            // The publisher restarts, or has.
+            let Some(next) = bus.source(&self.broadcast.publisher, &self.reader) else {
+                return Ok(());
+            };
+            next.attend(Some(*pos)).await?;
+            *source = next;
+        }
         loop {
-            let head = self.log.head().await?;
+            let head = source.latest().await?;
             if *pos >= head {
                 return Ok(());
             }
-            let events = self.log.read(*pos, head, Some(&self.topics), BATCH).await?;
-            for event in &events {
+            let topics = self.reader.topics.as_deref();
+            let page = source.read(*pos, head, topics, BATCH).await?;
+            for event in &page.events {
                 if self.broadcast.types.contains(&&*event.event_type) {
                     // What one event does to it must not cost the process all that follow.
                     let handled =
@@ -107,10 +118,7 @@ impl Following {
                     }
                 }
             }
-            *pos = match events.last() {
-                Some(last) if i64::try_from(events.len()).is_ok_and(|n| n == BATCH) => last.pos,
-                _ => head,
-            };
+            *pos = page.until;
         }
     }
 }

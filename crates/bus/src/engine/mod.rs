@@ -1,10 +1,12 @@
-//! The in-process transport: each subscription reads its publisher's log by itself.
+//! The bus of a process: its modules' sequencers and subscriptions at work.
+//!
+//! In one process each subscription reads its publisher's log by itself. A [`Network`] stands
+//! between them when publishers run elsewhere.
 
 mod broadcast;
 mod drain;
 mod follow;
 mod sequence;
-mod tail;
 
 use std::{
     collections::HashMap,
@@ -22,22 +24,24 @@ use uuid::Uuid;
 use crate::{
     Settings,
     lease::Leases,
-    log::Log,
     outbox::Outbox,
     schema::Schema,
     sequencer::{self, Sequencer},
+    source::{Error, LocalLog, Source},
     subscriber::{Subscriber, lease_name},
+    transport::{Network, Reader, Served},
     trouble::Trouble,
     wakeup::Wakeup,
 };
 use broadcast::Following;
-use tail::Tail;
 
-/// The bus of a process whose modules are all local.
-pub struct InProcess {
+/// The bus of a process.
+pub struct Bus {
     /// Tells this process from others on the same database.
     instance: Uuid,
     settings: Settings,
+    /// What reaches other processes; none when all modules are here.
+    network: Option<Arc<dyn Network>>,
     outboxes: Mutex<HashMap<String, Arc<Outbox>>>,
     wakeups: Mutex<HashMap<String, Arc<Wakeup>>>,
     modules: Mutex<HashMap<String, Arc<Attached>>>,
@@ -50,17 +54,19 @@ pub struct InProcess {
 /// A module on the bus.
 pub struct Attached {
     db: Db,
-    log: Log,
+    log: Arc<LocalLog>,
     sequencer: Sequencer,
     leases: Arc<Leases>,
     wakeup: Arc<Wakeup>,
-    tail: watch::Sender<Tail>,
     subscribers: Vec<Arc<Subscriber>>,
+    /// Other processes read the log through it.
+    _served: Option<Served>,
 }
 
-impl InProcess {
-    pub fn new(instance: Uuid, settings: Settings) -> Arc<Self> {
+impl Bus {
+    pub fn new(instance: Uuid, settings: Settings, network: Option<Arc<dyn Network>>) -> Arc<Self> {
         Arc::new(Self {
+            network,
             instance,
             settings,
             outboxes: Mutex::default(),
@@ -106,7 +112,7 @@ impl InProcess {
         db: Db,
         subscriptions: Vec<Subscription>,
         other_leases: Vec<String>,
-    ) -> Result<Arc<Attached>, sqlx::Error> {
+    ) -> Result<Arc<Attached>, Error> {
         let module = db.module().to_owned();
         let schema = Schema::new(&module).expect("modules have valid names");
         let mut wanted = other_leases;
@@ -133,19 +139,28 @@ impl InProcess {
             })
             .collect();
         let sequencer = Sequencer::new(db.clone(), &schema, self.settings.sequencer_batch);
+        let log = LocalLog::new(&db, &schema, sequencer.look().await?.0);
+        let served = match &self.network {
+            Some(network) => Some(network.serve(Arc::clone(&log)).await?),
+            None => None,
+        };
         let attached = Arc::new(Attached {
-            log: Log::new(db.bus_pool().clone(), &schema),
-            tail: watch::Sender::new(Tail::at(sequencer.look().await?.0)),
+            log,
             sequencer,
             leases,
             wakeup: self.wakeup(&module),
             subscribers,
+            _served: served,
             db,
         });
-        self.modules
+        let before = self
+            .modules
             .lock()
             .expect("no holder panics")
             .insert(module, Arc::clone(&attached));
+        if let Some(before) = before {
+            before.log.end();
+        }
         self.attached.send_modify(|n| *n += 1);
         Ok(attached)
     }
@@ -161,6 +176,23 @@ impl InProcess {
             .expect("no holder panics")
             .get(module)
             .cloned()
+    }
+
+    /// A publisher's log; none while the publisher is known to be away.
+    fn source(&self, publisher: &str, reader: &Reader) -> Option<Arc<dyn Source>> {
+        match &self.network {
+            Some(network) => Some(network.source(publisher, reader)),
+            None => Some(Arc::clone(&self.publisher(publisher)?.log) as _),
+        }
+    }
+
+    fn source_for(&self, subscriber: &Subscriber) -> Option<Arc<dyn Source>> {
+        let reader = Reader {
+            name: subscriber.cursor_name(),
+            durable: true,
+            topics: subscriber.topics().map(<[_]>::to_vec),
+        };
+        self.source(&subscriber.subscription().publisher, &reader)
     }
 
     /// Works for a module until the token is cancelled: then work in hand is finished and the
@@ -184,6 +216,16 @@ impl InProcess {
             let (bus, attached, stop) = (Arc::clone(self), Arc::clone(&attached), stop.clone());
             loops.spawn(async move {
                 bus.run_sequencer(&attached, &stop).await;
+                Ok(())
+            });
+        }
+        if let Some(network) = &self.network {
+            let (network, attached) = (Arc::clone(network), Arc::clone(&attached));
+            let stop = stop.clone();
+            loops.spawn(async move {
+                let lease = attached.leases.watch(sequencer::LEASE);
+                let relay = network.relay(Arc::clone(&attached.log), lease);
+                stop.run_until_cancelled(relay).await;
                 Ok(())
             });
         }
@@ -224,6 +266,7 @@ impl InProcess {
         {
             modules.remove(module);
         }
+        attached.log.end();
     }
 
     /// Every how long an idle subscription looks whether it was paused, set back or replayed, and
@@ -261,7 +304,7 @@ impl Attached {
 }
 
 #[async_trait]
-impl EventBus for InProcess {
+impl EventBus for Bus {
     async fn write_outbox(
         &self,
         conn: &mut PgConnection,
@@ -289,7 +332,7 @@ impl EventBus for InProcess {
         self.hints.subscribe()
     }
 
-    async fn broadcast(&self, publisher: &Db, broadcast: Broadcast) -> Result<(), anyhow::Error> {
-        self.follow_broadcast(publisher, broadcast).await
+    async fn broadcast(&self, broadcast: Broadcast) -> Result<(), anyhow::Error> {
+        Ok(self.follow_broadcast(broadcast).await?)
     }
 }

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Attached, InProcess};
+use super::{Attached, Bus};
 use crate::{sequencer, trouble::Trouble};
 
 const MAINTAIN_EVERY: Duration = Duration::from_secs(600);
 
-impl InProcess {
+impl Bus {
     pub(super) async fn run_sequencer(&self, attached: &Attached, stop: &CancellationToken) {
         let mut maintained: Option<Instant> = None;
         let mut called = false;
@@ -59,14 +59,14 @@ impl InProcess {
         let epoch = attached.leases.epoch(sequencer::LEASE);
         let Some(epoch) = epoch.filter(|_| called) else {
             let (head, waiting) = sequencer.look().await?;
-            attached.tail.send_if_modified(|tail| tail.seen(head));
+            attached.log.moved(|tail| tail.seen(head));
             return Ok(waiting && epoch.is_some());
         };
         let Some(batch) = sequencer.sequence(&attached.leases, epoch).await? else {
             return Ok(false);
         };
         let more = batch.full;
-        if attached.tail.send_if_modified(|tail| tail.put(batch)) {
+        if attached.log.moved(|tail| tail.put(batch)) {
             // Other instances may hold the subscriptions.
             attached.wakeup.tell_others();
         }

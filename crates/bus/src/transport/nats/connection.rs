@@ -1,0 +1,134 @@
+//! Signing in to NATS, and staying there.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use kernel::Secret;
+use tokio::sync::watch;
+
+/// How NATS is reached, and what is kept there.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `nats://host:port` or `tls://host:port`; the first that answers is used.
+    pub urls: Vec<String>,
+    /// Begins every subject and stream: installations may share a server.
+    pub prefix: String,
+    pub credentials: Credentials,
+    pub tls: Tls,
+    /// How long streams keep events; the publishers' logs keep them longer.
+    pub keep: Duration,
+    /// What a stream may take on the server's disk, in bytes; none for no bound of its own.
+    pub max_bytes: Option<i64>,
+    /// Copies of each stream, in a cluster of servers.
+    pub replicas: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+pub enum Credentials {
+    #[default]
+    None,
+    Password {
+        user: String,
+        password: Secret,
+    },
+    Token(Secret),
+    /// The seed of an nkey.
+    Nkey(Secret),
+    /// A JWT and a seed, in the form of the files that `nsc` makes.
+    Jwt(Secret),
+}
+
+/// Servers at `tls://` are verified against these, or the authorities that the machine trusts.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    pub required: bool,
+    pub ca_file: Option<PathBuf>,
+    /// Certificate and key of this client, for servers that ask.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
+/// A connection that says nothing for two of these is given up.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The client, and how often it has connected.
+pub(super) async fn connect(
+    settings: &Settings,
+) -> Result<(Client, watch::Receiver<u64>), anyhow::Error> {
+    let (counter, connections) = watch::channel(0);
+    let connected = options(settings, counter.clone())?;
+    match connected.connect(&settings.urls).await {
+        Ok(client) => Ok((client, connections)),
+        Err(error) if refused(error.kind()) => {
+            Err(error).with_context(|| format!("NATS at {}", settings.urls.join(", ")))
+        }
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                urls = settings.urls.join(", "),
+                "NATS cannot be reached yet: events wait in their logs"
+            );
+            let patient = options(settings, counter)?.retry_on_initial_connect();
+            Ok((patient.connect(&settings.urls).await?, connections))
+        }
+    }
+}
+
+fn refused(kind: ConnectErrorKind) -> bool {
+    matches!(
+        kind,
+        ConnectErrorKind::Authentication
+            | ConnectErrorKind::AuthorizationViolation
+            | ConnectErrorKind::ServerParse
+    )
+}
+
+fn options(
+    settings: &Settings,
+    counter: watch::Sender<u64>,
+) -> Result<ConnectOptions, anyhow::Error> {
+    let mut options = ConnectOptions::new()
+        .name("banyan")
+        .ping_interval(PING_INTERVAL)
+        .request_timeout(Some(super::ANSWER_TIMEOUT))
+        .require_tls(settings.tls.required)
+        .reconnect_delay_callback(|attempts| {
+            let exponent = u32::try_from(attempts.min(6)).expect("six at most");
+            (Duration::from_millis(25) * 2_u32.pow(exponent)).min(RECONNECT_DELAY_MAX)
+        })
+        .event_callback(move |event| {
+            let counter = counter.clone();
+            async move { told(&event, &counter) }
+        });
+    options = match &settings.credentials {
+        Credentials::None => options,
+        Credentials::Password { user, password } => {
+            options.user_and_password(user.clone(), password.expose().to_owned())
+        }
+        Credentials::Token(token) => options.token(token.expose().to_owned()),
+        Credentials::Nkey(seed) => options.nkey(seed.expose().trim().to_owned()),
+        Credentials::Jwt(text) => options
+            .credentials(text.expose())
+            .context("bus.nats.credentials")?,
+    };
+    if let Some(path) = &settings.tls.ca_file {
+        options = options.add_root_certificates(path.clone());
+    }
+    if let Some((certificate, key)) = &settings.tls.client {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
+    }
+    Ok(options)
+}
+
+fn told(event: &Event, counter: &watch::Sender<u64>) {
+    match event {
+        Event::Connected => {
+            counter.send_modify(|n| *n += 1);
+            tracing::info!("connected to NATS");
+        }
+        Event::Disconnected => tracing::warn!("NATS is away: events wait in their logs"),
+        Event::SlowConsumer(_) => tracing::warn!("NATS delivers more than is taken"),
+        other => tracing::debug!(event = %other, "NATS"),
+    }
+}

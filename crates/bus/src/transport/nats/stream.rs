@@ -1,0 +1,142 @@
+//! A publisher's stream: made, kept as it should be, and how its numbers relate to positions.
+
+use async_nats::jetstream::{
+    context::{GetStreamError, GetStreamErrorKind},
+    stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream},
+};
+
+use super::{Nats, transport, wire};
+use crate::source::Error;
+
+/// Where a stream ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    /// Of the last message, or of one that is gone; 0 before the first.
+    pub(super) sequence: u64,
+    /// What the last message is; none when there is none.
+    pub(super) last: Option<Last>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Last {
+    pub(super) pos: i64,
+    /// None for a position without an event.
+    pub(super) id: Option<String>,
+}
+
+impl Nats {
+    /// The stream, as it should be: made when there is none, changed when it is of an older release
+    /// or another configuration.
+    pub(super) async fn ensure_stream(&self, module: &str) -> Result<Stream, Error> {
+        let wanted = self.stream_config(module);
+        if let Some(stream) = self.find_stream(module).await? {
+            let is = &stream.cached_info().config;
+            if is.subjects == wanted.subjects
+                && is.max_age == wanted.max_age
+                && is.max_bytes == wanted.max_bytes
+                && is.num_replicas == wanted.num_replicas
+            {
+                return Ok(stream);
+            }
+            let wanted = Config {
+                storage: is.storage,
+                ..wanted
+            };
+            self.jetstream
+                .update_stream(wanted)
+                .await
+                .map_err(transport)?;
+            return Ok(stream);
+        }
+        self.jetstream
+            .create_stream(wanted)
+            .await
+            .map_err(transport)
+    }
+
+    /// The stream, if its publisher has made it.
+    pub(super) async fn find_stream(&self, module: &str) -> Result<Option<Stream>, Error> {
+        let name = wire::stream_name(&self.settings, module);
+        match self.jetstream.get_stream(name).await {
+            Ok(stream) => Ok(Some(stream)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(transport(error)),
+        }
+    }
+
+    fn stream_config(&self, module: &str) -> Config {
+        Config {
+            name: wire::stream_name(&self.settings, module),
+            description: Some(format!("events of {module}; the record is its log")),
+            subjects: vec![wire::event_subjects(&self.settings, module)],
+            retention: RetentionPolicy::Limits,
+            discard: DiscardPolicy::Old,
+            storage: StorageType::File,
+            max_age: self.settings.keep,
+            max_bytes: self.settings.max_bytes.unwrap_or(-1),
+            num_replicas: self.settings.replicas,
+            ..Config::default()
+        }
+    }
+}
+
+fn is_missing(error: &GetStreamError) -> bool {
+    matches!(error.kind(), GetStreamErrorKind::JetStream(error) if error.code() == 404)
+}
+
+/// The end of a stream, asked anew.
+pub(super) async fn end(stream: &Stream) -> Result<End, Error> {
+    let state = stream.get_info().await.map_err(transport)?.state;
+    let mut end = End {
+        sequence: state.last_sequence,
+        last: None,
+    };
+    if state.messages > 0 {
+        let message = stream
+            .get_raw_message(state.last_sequence)
+            .await
+            .map_err(transport)?;
+        let pos = wire::pos_of(Some(&message.headers)).ok_or_else(|| {
+            transport("the stream's last message has no position: something else writes to it")
+        })?;
+        let id = message.headers.get(wire::ID);
+        end.last = Some(Last {
+            pos,
+            id: id.map(ToString::to_string),
+        });
+    }
+    Ok(end)
+}
+
+impl End {
+    /// The sequence number at which a reader begins that wants what follows a position: the stream
+    /// has no holes. May lie before the first message that is left.
+    pub(super) fn start_after(&self, pos: i64) -> u64 {
+        let next = self.sequence + 1;
+        match &self.last {
+            Some(last) if pos < last.pos => {
+                let back = u64::try_from(last.pos - pos).expect("positive");
+                next.saturating_sub(back).max(1)
+            }
+            _ => next,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_follow_positions() {
+        let last = |pos| Some(Last { pos, id: None });
+        let end = |sequence, last| End { sequence, last };
+        assert_eq!(end(0, None).start_after(0), 1);
+        assert_eq!(end(7, None).start_after(900), 8, "emptied");
+        assert_eq!(end(10, last(10)).start_after(10), 11);
+        assert_eq!(end(10, last(10)).start_after(4), 5);
+        assert_eq!(end(3, last(1_003)).start_after(1_001), 2);
+        assert_eq!(end(3, last(1_003)).start_after(5), 1, "the log has more");
+        assert_eq!(end(3, last(1_003)).start_after(2_000), 4);
+    }
+}
