@@ -5,13 +5,21 @@ use std::sync::{Arc, Mutex};
 use anyhow::Context as _;
 use arc_swap::ArcSwapOption;
 use axum::Router;
-use bus::{InProcess, in_process::Attached};
+use bus::{
+    Attached, Bus,
+    transport::{Nats, Network},
+};
 use kernel::{
     Context, Db, Job, Module, Verifier, Worker, World, module::Restate, telemetry::LogBuffer,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Config, keys, modules::MODULES, places::Places, secrets::Keys};
+use crate::{
+    config::{Config, Transport},
+    modules::MODULES,
+    places::Places,
+    secrets::Keys,
+};
 
 /// The audience of access tokens: this installation's API.
 const AUDIENCE: &str = "banyan";
@@ -19,7 +27,7 @@ const AUDIENCE: &str = "banyan";
 pub struct App {
     pub config: Config,
     pub world: World,
-    pub bus: Arc<InProcess>,
+    pub bus: Arc<Bus>,
     pub verifier: Arc<Verifier>,
     pub logs: Arc<LogBuffer>,
     pub places: Places,
@@ -91,8 +99,15 @@ pub struct Hosted {
 }
 
 impl App {
-    /// Everything that the modules share. Starts the embedded database if none is configured.
+    /// Everything that the modules share. Connects to NATS if events travel by it; starts the
+    /// embedded database if a module here has no other.
     pub async fn open(config: Config, world: World, logs: Arc<LogBuffer>) -> anyhow::Result<Self> {
+        let network: Option<Arc<dyn Network>> = match config.host.bus.transport {
+            Transport::InProcess => None,
+            Transport::Nats => Some(Arc::new(
+                Nats::connect(config.host.bus.nats.settings()).await?,
+            )),
+        };
         let keys = Keys::load(&config, &world)?;
         let places = Places::open(&config, keys.role_secret.clone()).await?;
         Ok(Self::assemble(
@@ -102,6 +117,7 @@ impl App {
             keys,
             places,
             bus::Settings::default(),
+            network,
         ))
     }
 
@@ -113,6 +129,7 @@ impl App {
         keys: Keys,
         places: Places,
         settings: bus::Settings,
+        network: Option<Arc<dyn Network>>,
     ) -> Self {
         let host = &config.host;
         let settings = bus::Settings {
@@ -123,11 +140,12 @@ impl App {
         };
         let issuer = host.server.public_url.as_str().trim_end_matches('/');
         Self {
-            bus: InProcess::new(world.uuid(), settings),
+            bus: Bus::new(world.uuid(), settings, network),
             verifier: Arc::new(Verifier::new(issuer, AUDIENCE, world.clone())),
             streams: CancellationToken::new(),
             slots: MODULES
                 .iter()
+                .filter(|module| config.hosts(module.name()))
                 .map(|module| Arc::new(Slot::new(*module)))
                 .collect(),
             config,
@@ -138,6 +156,7 @@ impl App {
         }
     }
 
+    /// The modules of this process.
     pub fn slots(&self) -> &[Arc<Slot>] {
         &self.slots
     }
@@ -204,7 +223,6 @@ impl App {
             .bus
             .attach(db.clone(), started.subscriptions, leases)
             .await?;
-        keys::follow(self, slot.name(), &db).await?;
         Ok(Hosted {
             db,
             router: started.router,

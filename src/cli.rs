@@ -12,7 +12,7 @@ use crate::{
     config::{self, Config, Sources},
     events::{self, EventsVerb},
     gateway,
-    modules::{self, MODULES},
+    modules::MODULES,
     serve, telemetry,
     work::Roles,
 };
@@ -45,7 +45,8 @@ enum Verb {
         /// Address and port [server.listen].
         #[arg(long, value_name = "ADDR")]
         listen: Option<SocketAddr>,
-        /// Modules to host, separated by commas; all of them unless told.
+        /// Modules to host, separated by commas, or "none" to be a gateway alone; those whose
+        /// [modules.<name>] at is "local" unless told.
         #[arg(long, value_name = "NAMES", value_delimiter = ',')]
         modules: Option<Vec<String>>,
         /// What this process does.
@@ -122,8 +123,9 @@ pub fn run() -> anyhow::Result<()> {
         .iter()
         .find(|(_, v)| v.command.get_name() == name)
     {
-        let config = load(&options, Vec::new())?;
+        let config = load(&options, Vec::new(), None)?;
         return runtime.block_on(async {
+            must_host(&config, module.name())?;
             let app = open(config, Create::No).await?;
             app.migrate(*module).await?;
             let context = app.context(*module);
@@ -148,23 +150,22 @@ pub fn run() -> anyhow::Result<()> {
                     Value::String(listen.to_string()),
                 ));
             }
-            check_modules(modules.as_deref())?;
-            let config = load(&options, flags)?;
+            let config = load(&options, flags, modules)?;
             runtime.block_on(serve::serve(config, roles))
         }
         Verb::Migrate => {
-            let config = load(&options, Vec::new())?;
+            let config = load(&options, Vec::new(), None)?;
             runtime.block_on(async {
                 let app = open(config, Create::Yes).await?;
-                for module in MODULES {
-                    app.migrate(*module).await?;
-                    println!("{} is up to date", module.name());
+                for slot in app.slots() {
+                    app.migrate(slot.module).await?;
+                    println!("{} is up to date", slot.name());
                 }
                 app.places.close().await
             })
         }
         Verb::Config(ConfigVerb::Check) => {
-            let config = load(&options, Vec::new())?;
+            let config = load(&options, Vec::new(), None)?;
             println!("the configuration is good");
             println!("environment: {}", config.stage_name());
             let place = if config.host.database.embedded() {
@@ -180,11 +181,11 @@ pub fn run() -> anyhow::Result<()> {
             Ok(())
         }
         Verb::Config(ConfigVerb::Show { defaults: false }) => {
-            print!("{}", load(&options, Vec::new())?.show());
+            print!("{}", load(&options, Vec::new(), None)?.show());
             Ok(())
         }
         Verb::Database(DatabaseVerb::Prepare { admin_url, print }) => {
-            let config = load(&options, Vec::new())?;
+            let config = load(&options, Vec::new(), None)?;
             runtime.block_on(prepare(&config, admin_url.as_deref(), print))
         }
         Verb::Events(EventsVerb::Catalogue) => {
@@ -192,7 +193,7 @@ pub fn run() -> anyhow::Result<()> {
             Ok(())
         }
         Verb::Events(EventsVerb::Live(verb)) => {
-            let config = load(&options, Vec::new())?;
+            let config = load(&options, Vec::new(), None)?;
             runtime.block_on(async {
                 let app = Arc::new(open(config, Create::No).await?);
                 let result = events::run(&app, verb).await;
@@ -209,7 +210,11 @@ pub fn run() -> anyhow::Result<()> {
     }
 }
 
-fn load(options: &Options, mut flags: Vec<(String, Value)>) -> anyhow::Result<Config> {
+fn load(
+    options: &Options,
+    mut flags: Vec<(String, Value)>,
+    modules: Option<Vec<String>>,
+) -> anyhow::Result<Config> {
     if let Some(data_dir) = &options.data_dir {
         let data_dir = data_dir.to_str().context("--data-dir is not valid UTF-8")?;
         flags.push((
@@ -221,9 +226,21 @@ fn load(options: &Options, mut flags: Vec<(String, Value)>) -> anyhow::Result<Co
         file: options.config.clone(),
         environment: std::env::var("BANYAN_ENV").ok(),
         flags,
+        modules,
         variables: std::env::vars().collect(),
     };
     Config::load(MODULES, &sources)
+}
+
+/// A verb works where the module's data are.
+pub fn must_host(config: &Config, module: &str) -> anyhow::Result<()> {
+    if !config.hosts(module) {
+        bail!(
+            "{module} is hosted by another process: give this command that one's configuration \
+             (--config)"
+        );
+    }
+    Ok(())
 }
 
 /// May the verb make an installation where there is none?
@@ -250,30 +267,6 @@ async fn open(config: Config, create: Create) -> anyhow::Result<App> {
     App::open(config, World::system(), Arc::new(LogBuffer::new(1_000))).await
 }
 
-/// In-process, events reach only modules of the same process, and every module listens to others.
-fn check_modules(wanted: Option<&[String]>) -> anyhow::Result<()> {
-    let Some(wanted) = wanted else { return Ok(()) };
-    for name in wanted {
-        if modules::named(name).is_none() {
-            let known: Vec<_> = MODULES.iter().map(|m| m.name()).collect();
-            bail!(
-                "--modules: there is no module {name:?}; there are {}",
-                known.join(", ")
-            );
-        }
-    }
-    for module in MODULES {
-        if !wanted.iter().any(|name| name == module.name()) {
-            bail!(
-                "--modules leaves out {}, and bus.transport \"in_process\" does not reach other \
-                 processes: host all modules here",
-                module.name()
-            );
-        }
-    }
-    Ok(())
-}
-
 async fn prepare(config: &Config, admin_url: Option<&str>, print: bool) -> anyhow::Result<()> {
     use std::str::FromStr;
     let secret = config.host.database.role_secret.expose();
@@ -283,7 +276,8 @@ async fn prepare(config: &Config, admin_url: Option<&str>, print: bool) -> anyho
              derived from it. `openssl rand -base64 32` makes one"
         );
     }
-    let modules: Vec<_> = MODULES.iter().map(|m| m.name()).collect();
+    let names = MODULES.iter().map(|m| m.name());
+    let modules: Vec<_> = names.filter(|name| config.hosts(name)).collect();
     let options = |url: &str| {
         sqlx::postgres::PgConnectOptions::from_str(url)
             .map_err(|_| anyhow::anyhow!("--admin-url is no postgres://user@host:port/database"))

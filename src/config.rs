@@ -1,6 +1,9 @@
 //! Configuration: defaults, files, environment and flags, merged into one document, of which every
 //! key is known.
 
+mod bus;
+mod places;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -16,6 +19,9 @@ use serde::Deserialize;
 use toml::{Table, Value};
 use url::Url;
 
+pub use bus::{Bus, Transport};
+pub use places::{At, Place};
+
 const DEFAULTS: &str = include_str!("../config/default.toml");
 const DEVELOPMENT: &str = include_str!("../config/development.toml");
 const PRODUCTION: &str = include_str!("../config/production.toml");
@@ -29,6 +35,8 @@ pub struct Sources {
     pub environment: Option<String>,
     /// Flags, by dotted key: they win over everything.
     pub flags: Vec<(String, Value)>,
+    /// `--modules`: what this process hosts, whatever the configuration says of places.
+    pub modules: Option<Vec<String>>,
     /// Variables of the process, or of a test.
     pub variables: BTreeMap<String, String>,
 }
@@ -37,6 +45,7 @@ pub struct Sources {
 #[derive(Clone)]
 pub struct Config {
     pub host: HostConfig,
+    places: BTreeMap<String, Place>,
     sections: BTreeMap<String, ConfigSection>,
     document: Table,
 }
@@ -97,21 +106,6 @@ impl Database {
 pub struct SecretKeys {
     pub master_key: Secret,
     pub sealing_key: Secret,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Bus {
-    pub transport: Transport,
-    pub lease_seconds: u64,
-    pub batch: i64,
-    pub log_keep_days: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Transport {
-    InProcess,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -209,6 +203,7 @@ impl Config {
             "environment".to_owned(),
             Value::String(format!("{stage:?}").to_lowercase()),
         );
+        host_only(&mut document, modules, sources.modules.as_deref())?;
         resolve_files(&mut document, &defaults, "")?;
         coerce(&mut document, &defaults);
 
@@ -222,6 +217,7 @@ impl Config {
         }
 
         let mut rest = document.clone();
+        let places = read_places(&mut rest, modules)?;
         let sections = modules
             .iter()
             .map(|module| {
@@ -238,11 +234,13 @@ impl Config {
         let host = read_host(rest)?;
         let config = Self {
             host,
+            places,
             sections,
             document,
         };
         faults.extend(config.faults());
-        for module in modules {
+        faults.extend(config.faults_of_places(modules));
+        for module in modules.iter().filter(|m| config.hosts(m.name())) {
             if let Err(error) =
                 module.check_config(&config.sections[module.name()], config.development())
             {
@@ -352,14 +350,20 @@ impl Config {
             url.username().is_empty() && url.query().is_none() && url.fragment().is_none(),
             "server.public_url is only scheme, host, port and path"
         );
-        if !host.database.embedded() {
+        let placed = self
+            .places
+            .values()
+            .any(|place| place.at == At::Local && !place.database_url.expose().is_empty());
+        if (!host.database.embedded() || placed) && self.hosts_any() {
             need!(
                 host.database.role_secret.expose().len() >= 32,
                 "database.role_secret must have at least 32 characters when database.url is set: \
                  `openssl rand -base64 32` makes one"
             );
             need!(
-                sqlx::postgres::PgConnectOptions::from_str(host.database.url.expose()).is_ok(),
+                host.database.embedded()
+                    || sqlx::postgres::PgConnectOptions::from_str(host.database.url.expose())
+                        .is_ok(),
                 "database.url must be written postgres://host:port/name"
             );
             need!(
@@ -379,6 +383,54 @@ impl Config {
             }
         }
         faults
+    }
+
+    /// What is wrong with where modules are.
+    fn faults_of_places(&self, modules: &[&dyn Module]) -> Vec<String> {
+        let mut faults = Vec::new();
+        let bus = &self.host.bus;
+        if bus.transport == Transport::Nats {
+            faults.extend(bus.nats.faults());
+        }
+        let mut away = modules.iter().filter(|m| !self.hosts(m.name())).peekable();
+        if let (Some(module), Transport::InProcess) = (away.peek(), bus.transport) {
+            faults.push(format!(
+                "{} is not hosted here, and bus.transport \"in_process\" reaches no other process: \
+                 host all modules, or use \"nats\"",
+                module.name()
+            ));
+        }
+        let seals = modules.iter().find(|m| self.hosts(m.name()) && m.seals());
+        let shared = self.host.secrets.sealing_key.expose();
+        if let (Some(module), true, "") = (seals, away.peek().is_some(), shared) {
+            faults.push(format!(
+                "secrets.sealing_key must be set: {} exchanges secrets with modules in other \
+                 processes, which have the same one; `openssl rand -base64 32` makes one",
+                module.name()
+            ));
+        }
+        for (name, place) in &self.places {
+            let url = place.database_url.expose();
+            if !url.is_empty() && sqlx::postgres::PgConnectOptions::from_str(url).is_err() {
+                faults.push(format!(
+                    "modules.{name}.database_url must be written postgres://host:port/name"
+                ));
+            }
+        }
+        faults
+    }
+
+    /// Does the module run in this process?
+    pub fn hosts(&self, module: &str) -> bool {
+        self.places[module].at == At::Local
+    }
+
+    pub fn hosts_any(&self) -> bool {
+        self.places.values().any(|place| place.at == At::Local)
+    }
+
+    pub fn place(&self, module: &str) -> &Place {
+        &self.places[module]
     }
 
     pub fn section(&self, module: &str) -> ConfigSection {
@@ -422,6 +474,11 @@ pub fn default_document(modules: &[&dyn Module]) -> String {
 
 fn defaults(modules: &[&dyn Module]) -> anyhow::Result<Table> {
     let mut defaults: Table = DEFAULTS.parse().context("config/default.toml")?;
+    let place: Table = PLACE.parse().expect("a constant");
+    let places = modules
+        .iter()
+        .map(|module| (module.name().to_owned(), Value::Table(place.clone())));
+    defaults.insert("modules".to_owned(), Value::Table(places.collect()));
     for module in modules {
         let name = module.name();
         let section: Table = module
@@ -432,6 +489,67 @@ fn defaults(modules: &[&dyn Module]) -> anyhow::Result<Table> {
         ensure!(before.is_none(), "{name} is also a section of the host");
     }
     Ok(defaults)
+}
+
+/// What every `[modules.<name>]` begins as.
+const PLACE: &str = "at = \"local\"\ndatabase_url = \"\"";
+
+/// Applies `--modules`: those are here, and no others.
+fn host_only(
+    document: &mut Table,
+    modules: &[&dyn Module],
+    wanted: Option<&[String]>,
+) -> anyhow::Result<()> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    let known: Vec<_> = modules.iter().map(|module| module.name()).collect();
+    let wanted: Vec<_> = wanted.iter().filter(|name| *name != "none").collect();
+    if let Some(name) = wanted.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!(
+            "--modules: there is no module {name:?}; there are {}, or none",
+            known.join(", ")
+        );
+    }
+    let Some(Value::Table(places)) = document.get_mut("modules") else {
+        bail!("modules is a section: [modules.{}]", known[0]);
+    };
+    for name in known {
+        let place = places.get_mut(name).and_then(Value::as_table_mut);
+        let place = place.with_context(|| format!("modules.{name} is a section"))?;
+        let is_local = place.get("at").and_then(Value::as_str) == Some(places::LOCAL);
+        if wanted.iter().any(|wanted| *wanted == name) {
+            place.insert("at".to_owned(), Value::String(places::LOCAL.to_owned()));
+        } else if is_local {
+            place.insert("at".to_owned(), Value::String(places::ELSEWHERE.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Reads `[modules.<name>]` of each module.
+fn read_places(
+    document: &mut Table,
+    modules: &[&dyn Module],
+) -> anyhow::Result<BTreeMap<String, Place>> {
+    let places = document.remove("modules");
+    let Some(Value::Table(places)) = places else {
+        bail!("modules is a section: [modules.<name>]");
+    };
+    let defaults: Table = PLACE.parse().expect("a constant");
+    let read = |(name, value): (String, Value)| {
+        let section = format!("modules.{name}");
+        ensure!(
+            modules.iter().any(|module| module.name() == name),
+            "{section}: there is no module {name:?}"
+        );
+        let mut place = defaults.clone();
+        match value {
+            Value::Table(given) => place.extend(given),
+            _ => bail!("{section} is a section"),
+        }
+        let place = kernel::read_config(&section, Value::Table(place))?;
+        Ok((name, place))
+    };
+    places.into_iter().map(read).collect()
 }
 
 /// What the user gave: file, variables, flags.
@@ -600,7 +718,7 @@ fn read_host(mut table: Table) -> anyhow::Result<HostConfig> {
 }
 
 fn is_secret(name: &str) -> bool {
-    ["password", "secret", "key", "token", "url"]
+    ["password", "secret", "key", "token", "url", "credentials"]
         .iter()
         .any(|word| name == *word || name.ends_with(&format!("_{word}")))
         && name != "public_url"

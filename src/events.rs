@@ -9,7 +9,7 @@ use contracts::bus::{EventSkipped, SubjectRetried};
 use kernel::RequestContext;
 use tokio_util::sync::CancellationToken;
 
-use crate::{app::App, modules, modules::MODULES};
+use crate::{app::App, cli, modules, modules::MODULES};
 
 #[derive(Debug, Subcommand)]
 pub enum EventsVerb {
@@ -115,7 +115,7 @@ async fn perform(app: &Arc<App>, verb: LiveVerb) -> anyhow::Result<()> {
 
 impl LaneArguments {
     fn open(&self, app: &App) -> anyhow::Result<(Schema, kernel::Db, Lane)> {
-        let module = named(&self.module)?;
+        let module = named(app, &self.module)?;
         let lane = Lane {
             topic: self.topic.clone(),
             lane: self.subject.clone(),
@@ -124,8 +124,11 @@ impl LaneArguments {
     }
 }
 
-fn named(name: &str) -> anyhow::Result<&'static dyn kernel::Module> {
-    modules::named(name).with_context(|| format!("there is no module {name:?}"))
+fn named(app: &App, name: &str) -> anyhow::Result<&'static dyn kernel::Module> {
+    let module = modules::named(name);
+    let module = module.with_context(|| format!("there is no module {name:?}"))?;
+    cli::must_host(&app.config, name)?;
+    Ok(module)
 }
 
 /// Every event that a module publishes: known without a database or a configuration.
@@ -162,14 +165,12 @@ async fn lag(app: &App) -> anyhow::Result<()> {
 async fn parked(app: &App, only: Option<&str>) -> anyhow::Result<()> {
     let mut any = false;
     if let Some(only) = only {
-        named(only)?;
+        named(app, only)?;
     }
-    for module in MODULES
-        .iter()
-        .filter(|m| only.is_none_or(|only| only == m.name()))
-    {
-        app.migrate(*module).await?;
-        let db = app.context(*module).db;
+    let slots = app.slots().iter().map(|slot| slot.module);
+    for module in slots.filter(|m| only.is_none_or(|only| only == m.name())) {
+        app.migrate(module).await?;
+        let db = app.context(module).db;
         let lanes = bus::parked::list(db.pool(), &Schema::new(module.name())?, 1_000).await?;
         // What only waits for another event has not failed.
         for lane in lanes
@@ -202,7 +203,7 @@ async fn parked(app: &App, only: Option<&str>) -> anyhow::Result<()> {
 /// The replay itself is done by whoever holds the subscriptions' leases: a running process, or this
 /// one.
 async fn replay(app: &Arc<App>, module: &str) -> anyhow::Result<()> {
-    let module = named(module)?;
+    let module = named(app, module)?;
     let mut own = None;
     for slot in app.slots() {
         let hosted = app.host(slot, false).await?;
@@ -250,7 +251,7 @@ async fn replay(app: &Arc<App>, module: &str) -> anyhow::Result<()> {
 }
 
 async fn restate(app: &Arc<App>, module: &str) -> anyhow::Result<()> {
-    let module = named(module)?;
+    let module = named(app, module)?;
     let slot = app.slot(module.name()).expect("every module has a slot");
     let hosted = app.host(slot, false).await?;
     let Some(restate) = hosted.restate else {

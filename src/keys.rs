@@ -4,18 +4,32 @@
 use std::{sync::Arc, time::Duration};
 
 use contracts::identity::{self, SessionEnded, SigningKeyPublished, SigningKeyRetired};
-use kernel::{Broadcast, Db, Envelope, Event, Verifier};
+use kernel::{Broadcast, Envelope, Event, EventBus, Verifier};
 
 use crate::app::App;
 
 /// No access token lives longer: what ended before then has no token left to be met.
 const LOOKBACK: Duration = Duration::from_secs(3_600);
 
-/// Follows identity's events, if `module` is the one that publishes them.
-pub async fn follow(app: &App, module: &str, db: &Db) -> anyhow::Result<()> {
-    if module != identity::PUBLISHER {
-        return Ok(());
+/// How long to wait for identity before asking again.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Follows identity's events, as soon as its log can be read.
+pub async fn follow(app: &App) {
+    let mut pause = PAUSE;
+    while let Err(error) = try_follow(app).await {
+        tracing::debug!(
+            error = format!("{error:#}"),
+            "tokens cannot be verified yet"
+        );
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
     }
+}
+
+/// The same, once.
+pub async fn try_follow(app: &App) -> anyhow::Result<()> {
     let verifier = Arc::clone(&app.verifier);
     let broadcast = Broadcast {
         name: "token_verification",
@@ -32,7 +46,7 @@ pub async fn follow(app: &App, module: &str, db: &Db) -> anyhow::Result<()> {
             }
         }),
     };
-    kernel::EventBus::broadcast(&*app.bus, db, broadcast).await?;
+    app.bus.broadcast(broadcast).await?;
     app.verifier.set_caught_up();
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! Where the modules' schemas lie, and how each role signs in there.
+//! Where the schemas of this process's modules lie, and how each role signs in there.
 
-use std::str::FromStr;
+use std::{collections::BTreeMap, str::FromStr};
 
 use anyhow::Context;
 use embedded::Server;
@@ -12,25 +12,43 @@ use crate::{config::Config, modules::MODULES};
 /// The name of the embedded server's database.
 const EMBEDDED_DATABASE: &str = "banyan";
 
-/// The database of this installation.
+/// The databases of this process.
 pub struct Places {
-    base: PgConnectOptions,
+    /// Of modules with one of their own.
+    own: BTreeMap<&'static str, PgConnectOptions>,
+    /// Of the others; none when there are no others.
+    base: Option<PgConnectOptions>,
     role_secret: Secret,
     server: Option<Server>,
 }
 
 impl Places {
-    /// Reaches the configured database, or starts (or joins) the embedded one and prepares it.
+    /// Reaches the configured databases, or starts (or joins) the embedded one and prepares it for
+    /// the modules that have no other.
     pub async fn open(config: &Config, role_secret: Secret) -> anyhow::Result<Self> {
+        let mut places = Self {
+            own: BTreeMap::new(),
+            base: None,
+            role_secret,
+            server: None,
+        };
+        let mut others = Vec::new();
+        for module in MODULES.iter().filter(|m| config.hosts(m.name())) {
+            let url = config.place(module.name()).database_url.expose();
+            if url.is_empty() {
+                others.push(module.name());
+            } else {
+                let key = format!("modules.{}.database_url", module.name());
+                places.own.insert(module.name(), options(&key, url)?);
+            }
+        }
+        if others.is_empty() {
+            return Ok(places);
+        }
         if !config.host.database.embedded() {
-            // The error would show the URL, and a password in it.
-            let base = PgConnectOptions::from_str(config.host.database.url.expose())
-                .map_err(|_| anyhow::anyhow!("database.url is no postgres://host:port/name"))?;
-            return Ok(Self {
-                base: quiet(base),
-                role_secret,
-                server: None,
-            });
+            let url = config.host.database.url.expose();
+            places.base = Some(options("database.url", url)?);
+            return Ok(places);
         }
         let data_dir = std::path::absolute(&config.host.server.data_dir)?;
         let options = embedded::Options {
@@ -39,30 +57,27 @@ impl Places {
             bin_dir: None,
         };
         let server = Server::open(options).await?;
-        let modules: Vec<_> = MODULES.iter().map(|m| m.name()).collect();
         database::ensure_prepared(
             &server.admin(),
             EMBEDDED_DATABASE,
-            &modules,
-            role_secret.expose().as_bytes(),
+            &others,
+            places.role_secret.expose().as_bytes(),
         )
         .await
         .context("the embedded database could not be prepared")?;
         if server.owned() {
-            release_leases(&server, &modules).await?;
+            release_leases(&server, &others).await?;
         }
-        let base = quiet(server.database(EMBEDDED_DATABASE));
-        Ok(Self {
-            base,
-            role_secret,
-            server: Some(server),
-        })
+        places.base = Some(quiet(server.database(EMBEDDED_DATABASE)));
+        places.server = Some(server);
+        Ok(places)
     }
 
     /// A database that is there already, for tests.
     pub fn at(base: PgConnectOptions, role_secret: Secret) -> Self {
         Self {
-            base: quiet(base),
+            own: BTreeMap::new(),
+            base: Some(quiet(base)),
             role_secret,
             server: None,
         }
@@ -70,17 +85,20 @@ impl Places {
 
     /// As the role that serves.
     pub fn runtime(&self, module: &str) -> PgConnectOptions {
-        self.sign_in(&database::runtime_role(module))
+        self.sign_in(module, &database::runtime_role(module))
     }
 
     /// As the role that migrates.
     pub fn owner(&self, module: &str) -> PgConnectOptions {
-        self.sign_in(&database::owner_role(module))
+        self.sign_in(module, &database::owner_role(module))
     }
 
-    fn sign_in(&self, role: &str) -> PgConnectOptions {
+    fn sign_in(&self, module: &str, role: &str) -> PgConnectOptions {
         let password = database::role_password(self.role_secret.expose().as_bytes(), role);
-        self.base
+        self.own
+            .get(module)
+            .or(self.base.as_ref())
+            .expect("asked for modules of this process alone")
             .clone()
             .username(role)
             .password(&password)
@@ -106,6 +124,13 @@ impl Places {
         }
         Ok(())
     }
+}
+
+fn options(key: &str, url: &str) -> anyhow::Result<PgConnectOptions> {
+    // The error would show the URL, and a password in it.
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|_| anyhow::anyhow!("{key} is no postgres://host:port/name"))?;
+    Ok(quiet(options))
 }
 
 /// Statements are not logged: they would be stored as log records, by statements.

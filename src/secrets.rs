@@ -30,6 +30,14 @@ impl Keys {
     /// When a key is not what it should be, or the file of keys cannot be read or made.
     pub fn load(config: &Config, world: &World) -> anyhow::Result<Self> {
         let host = &config.host;
+        if !config.hosts_any() {
+            // A gateway alone has nothing to keep secret, and must not be given what others have.
+            return Ok(Self {
+                master: Key::new(world.bytes()),
+                sealing: Key::new(world.bytes()),
+                role_secret: Secret::new(String::new()),
+            });
+        }
         let kept = |name: &str, given: &Secret| -> anyhow::Result<Secret> {
             if given.expose().is_empty() {
                 read_or_make(&host.server.data_dir.join("secrets"), name, world)

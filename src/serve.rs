@@ -1,4 +1,4 @@
-//! `banyan serve`: all modules, the edge in front of them, and an orderly end.
+//! `banyan serve`: modules, the edge in front of them, and an orderly end.
 
 use std::{io::Write, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     app::App,
     config::Config,
     gateway::{Gateway, server},
-    supervisor, telemetry,
+    keys, supervisor, telemetry,
     work::Roles,
 };
 
@@ -44,7 +44,13 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     }
     {
         let (app, background) = (Arc::clone(&app), background.clone());
-        modules.spawn(async move { app.bus.run_broadcasts(background).await });
+        modules.spawn(async move {
+            let follow = async {
+                keys::follow(&app).await;
+                app.bus.run_broadcasts(background.clone()).await;
+            };
+            background.run_until_cancelled(follow).await;
+        });
     }
     let url = format!("http://{}", listener.local_addr()?);
     tokio::spawn(greet(Arc::clone(&app), url, notices_in));

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use bus::{InProcess, Schema, in_process::Attached, jobs};
+use bus::{Attached, Bus, Schema, jobs};
 use kernel::{Job, RequestContext, Worker, World};
 use tokio::task::JoinSet;
 use tokio_cron_scheduler::JobScheduler;
@@ -42,7 +42,7 @@ impl Roles {
 /// Runs a module's background work until the token is cancelled; then what is in hand is finished.
 /// Ends early with an error when a part of it cannot go on.
 pub async fn run(
-    bus: &Arc<InProcess>,
+    bus: &Arc<Bus>,
     hosted: &mut Hosted,
     roles: Roles,
     world: &World,

@@ -108,6 +108,10 @@ impl kernel::Module for Module {
         Config::read(section).map(|_| ())
     }
 
+    fn seals(&self) -> bool {
+        true
+    }
+
     fn events(&self) -> Vec<EventType> {
         events::events()
     }

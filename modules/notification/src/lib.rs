@@ -92,6 +92,10 @@ impl kernel::Module for Module {
         Ok(())
     }
 
+    fn seals(&self) -> bool {
+        true
+    }
+
     fn events(&self) -> Vec<EventType> {
         events::events()
     }

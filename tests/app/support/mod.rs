@@ -16,6 +16,7 @@ use banyan::{
     app::{App, Hosted},
     config::{Config, Sources},
     gateway::{Gateway, server},
+    keys,
     modules::MODULES,
     places::Places,
     secrets::Keys,
@@ -138,7 +139,8 @@ impl TestApp {
         };
         let logs = Arc::new(LogBuffer::new(10_000));
         let places = Places::at(database.clone(), Secret::new(cluster::ROLE_SECRET));
-        let app = App::assemble(config, world, logs, keys, places, bus::Settings::default());
+        let settings = bus::Settings::default();
+        let app = App::assemble(config, world, logs, keys, places, settings, None);
         let app = Arc::new(app);
         let mut hosted = Vec::new();
         for slot in app.slots() {
@@ -147,6 +149,7 @@ impl TestApp {
             slot.up(&module);
             hosted.push(module);
         }
+        keys::try_follow(&app).await.expect("identity is there");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let stop = CancellationToken::new();
