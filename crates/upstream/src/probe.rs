@@ -1,0 +1,132 @@
+//! How the addresses are: asked for, and told.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::{HeaderValue, Request, header};
+use http_body_util::{BodyExt, Limited};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Upstream,
+    address::{Address, Connection},
+    body::Outgoing,
+};
+
+/// Of the answer to a look at the health, at most.
+const MAX_HEALTH_BYTES: usize = 64 * 1024;
+
+/// How an upstream is at the moment.
+#[derive(Clone, Debug)]
+pub struct State {
+    pub in_flight: usize,
+    pub upgraded: usize,
+    pub addresses: Vec<AddressState>,
+}
+
+#[derive(Clone, Debug)]
+pub struct AddressState {
+    /// Address and port. Not for everybody's eyes.
+    pub at: String,
+    pub up: bool,
+    pub down_for: Option<Duration>,
+    /// Left alone by the breaker, or on trial.
+    pub open: bool,
+    pub in_flight: usize,
+}
+
+impl State {
+    /// Can any address take a request?
+    pub fn is_up(&self) -> bool {
+        self.addresses.iter().any(|address| address.up)
+    }
+}
+
+impl Upstream {
+    pub fn state(&self) -> State {
+        let addresses = self.choice.addresses();
+        let addresses = addresses.iter().map(|address| {
+            let (down_since, open) =
+                address.with_breaker(|breaker| (breaker.down_since(), breaker.is_open()));
+            AddressState {
+                at: address.socket.to_string(),
+                up: down_since.is_none(),
+                down_for: down_since.map(|since| since.elapsed()),
+                open,
+                in_flight: address.in_flight(),
+            }
+        });
+        State {
+            addresses: addresses.collect(),
+            in_flight: self.in_flight.now(),
+            upgraded: self.upgraded.now(),
+        }
+    }
+
+    /// Looks after the addresses until `stop`: their health, their names, their old connections.
+    pub async fn watch(&self, stop: CancellationToken) {
+        let every = |seconds| {
+            let mut interval = interval(Duration::from_secs(seconds));
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        };
+        let mut names = every(self.settings.resolve_seconds);
+        let mut health = every(self.settings.health.interval_seconds);
+        let mut old = every(self.settings.keep_idle_seconds);
+        let has_names = self.choice.has_names();
+        let has_health = !self.settings.health.path.is_empty();
+        let work = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    _ = names.tick(), if has_names => self.choice.resolve(Duration::ZERO).await,
+                    _ = health.tick(), if has_health => self.probe_all().await,
+                    _ = old.tick() => {
+                        for address in self.choice.addresses().iter() {
+                            address.sweep();
+                        }
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+    }
+
+    async fn probe_all(&self) {
+        let patience = Duration::from_secs(self.settings.health.timeout_seconds);
+        let mut probes = JoinSet::new();
+        for address in self.choice.addresses().iter() {
+            let (address, path) = (Arc::clone(address), self.settings.health.path.clone());
+            probes.spawn(async move {
+                let good = timeout(patience, probe(&address, &path)).await;
+                let good = matches!(good, Ok(Some(())));
+                address.with_breaker(|breaker| breaker.probed(Instant::now(), good));
+            });
+        }
+        while probes.join_next().await.is_some() {}
+    }
+}
+
+/// Asks one address; nothing when the answer is bad or none.
+async fn probe(address: &Arc<Address>, path: &str) -> Option<()> {
+    let (body, _) = Outgoing::new(Body::empty());
+    let mut request = Request::get(path).body(body).ok()?;
+    let headers = request.headers_mut();
+    headers.insert(header::HOST, address.origin.authority.clone());
+    let agent = HeaderValue::from_static("banyan-health");
+    headers.insert(header::USER_AGENT, agent);
+    let (answer, sender) = address.send(request, Connection::Any).await.ok()?;
+    let good = answer.status().as_u16() < 400;
+    let body = Limited::new(answer.into_body(), MAX_HEALTH_BYTES);
+    if body.collect().await.is_ok() {
+        address.keep(sender);
+    }
+    good.then_some(())
+}
