@@ -353,7 +353,7 @@ impl Config {
         let placed = self
             .places
             .values()
-            .any(|place| place.at == At::Local && !place.database_url.expose().is_empty());
+            .any(|place| place.is_local() && !place.database_url.expose().is_empty());
         if (!host.database.embedded() || placed) && self.hosts_any() {
             need!(
                 host.database.role_secret.expose().len() >= 32,
@@ -422,11 +422,11 @@ impl Config {
 
     /// Does the module run in this process?
     pub fn hosts(&self, module: &str) -> bool {
-        self.places[module].at == At::Local
+        self.places[module].is_local()
     }
 
     pub fn hosts_any(&self) -> bool {
-        self.places.values().any(|place| place.at == At::Local)
+        self.places.values().any(Place::is_local)
     }
 
     pub fn place(&self, module: &str) -> &Place {
@@ -534,19 +534,16 @@ fn read_places(
     let Some(Value::Table(places)) = places else {
         bail!("modules is a section: [modules.<name>]");
     };
-    let defaults: Table = PLACE.parse().expect("a constant");
     let read = |(name, value): (String, Value)| {
         let section = format!("modules.{name}");
         ensure!(
             modules.iter().any(|module| module.name() == name),
             "{section}: there is no module {name:?}"
         );
-        let mut place = defaults.clone();
-        match value {
-            Value::Table(given) => place.extend(given),
-            _ => bail!("{section} is a section"),
-        }
-        let place = kernel::read_config(&section, Value::Table(place))?;
+        let Value::Table(table) = value else {
+            bail!("{section} is a section");
+        };
+        let place = Place::read(&section, table)?;
         Ok((name, place))
     };
     places.into_iter().map(read).collect()

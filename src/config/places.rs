@@ -1,97 +1,134 @@
 //! `[modules.<name>]`: where each module runs, and where its data lie.
 
-use kernel::Secret;
-use serde::{Deserialize, Deserializer, de::Error};
-use url::Url;
+use anyhow::{bail, ensure};
+use kernel::{Secret, module::ConfigError, read_config};
+use toml::{Table, Value};
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A module's place, as one process sees it.
+#[derive(Clone, Debug)]
 pub struct Place {
     pub at: At,
+    /// The module's own database; empty for that of `[database]`.
     pub database_url: Secret,
 }
 
-/// Where a module runs, as one process sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum At {
     /// In this process.
     Local,
-    /// In another, to which this one forwards requests.
-    Remote(Vec<Url>),
-    /// In another, which is none of this process's business.
+    /// In others, to which this one forwards requests.
+    Remote(Box<upstream::Settings>),
+    /// In others, which is none of this process's business.
     Elsewhere,
 }
 
 pub(super) const LOCAL: &str = "local";
 pub(super) const ELSEWHERE: &str = "elsewhere";
 
-impl<'de> Deserialize<'de> for At {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            One(String),
-            Many(Vec<String>),
-        }
-        let written = Written::deserialize(deserializer)
-            .map_err(|_| D::Error::custom("is a text or a list of texts"))?;
-        let texts: Vec<String> = match written {
-            // A variable of the environment has no lists.
-            Written::One(text) => text.split(',').map(|t| t.trim().to_owned()).collect(),
-            Written::Many(texts) => texts,
+impl Place {
+    /// Reads a section. Beside `at` and `database_url` it says how to forward, if there is somewhere
+    /// to forward to.
+    pub(super) fn read(section: &str, mut table: Table) -> anyhow::Result<Self> {
+        let database_url = match table.remove("database_url") {
+            None => String::new(),
+            Some(Value::String(url)) => url,
+            Some(_) => bail!("[{section}] database_url is a text"),
         };
-        match texts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            [LOCAL] => return Ok(Self::Local),
-            [ELSEWHERE] => return Ok(Self::Elsewhere),
-            [] => return Err(D::Error::custom("names no place")),
-            _ => {}
-        }
-        let url = |text: &String| {
-            let url = Url::parse(text).ok()?;
-            let plain = matches!(url.scheme(), "http" | "https")
-                && url.has_host()
-                && url.path() == "/"
-                && url.query().is_none()
-                && url.fragment().is_none()
-                && url.username().is_empty()
-                && url.password().is_none();
-            plain.then_some(url)
+        let word = match table.get("at") {
+            None => LOCAL,
+            Some(Value::String(text)) => text,
+            Some(_) => "",
         };
-        let urls: Option<Vec<Url>> = texts.iter().map(url).collect();
-        urls.map(Self::Remote).ok_or_else(|| {
-            D::Error::custom("is \"local\", \"elsewhere\", or http://host:port of other processes")
+        let at = match word {
+            LOCAL | ELSEWHERE => {
+                let at = if word == LOCAL {
+                    At::Local
+                } else {
+                    At::Elsewhere
+                };
+                table.remove("at");
+                ensure!(
+                    table.is_empty(),
+                    "[{section}] {}: only for a module that requests are forwarded to",
+                    table.keys().next().map_or("", String::as_str)
+                );
+                at
+            }
+            _ => At::Remote(Box::new(remote(section, table)?)),
+        };
+        Ok(Self {
+            at,
+            database_url: Secret::new(database_url),
         })
     }
+
+    pub fn is_local(&self) -> bool {
+        matches!(self.at, At::Local)
+    }
+}
+
+fn remote(section: &str, mut table: Table) -> anyhow::Result<upstream::Settings> {
+    // A variable of the environment has no lists.
+    if let Some(Value::String(text)) = table.get("at") {
+        let urls = text
+            .split(',')
+            .map(|url| Value::String(url.trim().to_owned()));
+        let urls = Value::Array(urls.collect());
+        table.insert("at".to_owned(), urls);
+    }
+    let settings: upstream::Settings =
+        read_config(section, Value::Table(table)).map_err(|error: ConfigError| {
+            anyhow::anyhow!("{error} (or at is \"local\" or \"elsewhere\")")
+        })?;
+    let faults = settings.check();
+    ensure!(faults.is_empty(), "[{section}] {}", faults.join("; "));
+    Ok(settings)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> anyhow::Result<Place> {
+        Place::read("modules.identity", text.parse()?)
+    }
+
     #[test]
     fn a_place_is_here_there_or_elsewhere() {
-        let at = |value: serde_json::Value| serde_json::from_value::<At>(value).ok();
-        let url = |text: &str| Url::parse(text).unwrap();
-        assert_eq!(at("local".into()), Some(At::Local));
-        assert_eq!(at("elsewhere".into()), Some(At::Elsewhere));
-        assert_eq!(
-            at("http://a:1, https://b".into()),
-            Some(At::Remote(vec![url("http://a:1"), url("https://b")]))
-        );
-        assert_eq!(
-            at(serde_json::json!(["http://a:1"])),
-            Some(At::Remote(vec![url("http://a:1")]))
-        );
-        for bad in [
-            "",
-            "a:1",
-            "ftp://a",
-            "http://a/path",
-            "http://u:p@a",
-            "local,http://a",
+        assert!(read("").unwrap().is_local());
+        assert!(matches!(
+            read("at = 'elsewhere'").unwrap().at,
+            At::Elsewhere
+        ));
+        for two in [
+            "at = 'http://a:1, https://b'",
+            "at = ['http://a:1', 'https://b']",
         ] {
-            assert_eq!(at(bad.into()), None, "{bad}");
+            let At::Remote(settings) = read(two).unwrap().at else {
+                panic!("{two} is remote")
+            };
+            assert_eq!(settings.at.len(), 2);
         }
-        assert_eq!(at(serde_json::json!([])), None);
+        let place = read("at = 'http://a'\nmax_in_flight = 5").unwrap();
+        assert!(matches!(place.at, At::Remote(settings) if settings.max_in_flight == 5));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for bad in [
+            "at = ''",
+            "at = []",
+            "at = 'a:1'",
+            "at = 'ftp://a'",
+            "at = 'http://u:p@a'",
+            "at = 'local, http://a'",
+            "at = 'local'\nmax_in_flight = 5",
+            "at = 'http://a'\nmax_inflight = 5",
+            "database_url = 3",
+        ] {
+            let error = read(bad).map(|place| place.at).unwrap_err().to_string();
+            assert!(error.contains("modules.identity"), "{bad}: {error}");
+            assert!(!error.contains("u:p"), "{error}");
+        }
     }
 }
