@@ -156,8 +156,8 @@ async fn a_modules_role_reaches_nothing_outside() {
     let role = database::runtime_role("profile");
     let password = database::role_password(cluster::ROLE_SECRET.as_bytes(), &role);
     let mut conn = app
-        .database
-        .clone()
+        .databases
+        .of("profile")
         .username(&role)
         .password(&password)
         .connect()

@@ -75,7 +75,10 @@ async fn health_says_how_each_module_is() {
     assert_eq!(ready["status"], "ready");
     assert_eq!(ready["modules"]["identity"]["status"], "ready");
 
-    app.app.slot("profile").unwrap().down("a test took it");
+    app.host_of("profile")
+        .slot("profile")
+        .unwrap()
+        .down("a test took it");
     let ready = app
         .send(Method::GET, "/health/ready", None, None, &[])
         .await

@@ -13,7 +13,7 @@ async fn every_business_event_is_an_entry() {
     for module in banyan::modules::MODULES {
         let query = format!("SELECT count(*) FROM {}.log", module.name());
         published += sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(query))
-            .fetch_one(&app.admin)
+            .fetch_one(&app.admin_of(module.name()))
             .await
             .unwrap();
     }

@@ -21,13 +21,13 @@ fn record(message: &str, level: tracing::Level) -> LogRecord {
 async fn records_are_stored_and_found() {
     let app = TestApp::start().await;
     let admin = app.admin("root@example.com").await;
-    app.app
+    app.host_of("logging")
         .logs
         .push(record("a needle in the hay", tracing::Level::WARN));
-    app.app
+    app.host_of("logging")
         .logs
         .push(record("100% _hay_", tracing::Level::INFO));
-    app.app.logs.push(record(
+    app.host_of("logging").logs.push(record(
         "nul \u{2400} \u{1b}[31m <script>",
         tracing::Level::ERROR,
     ));
@@ -58,7 +58,7 @@ async fn records_are_stored_and_found() {
     // Summaries of the pages so far neither hide what is there nor what comes next.
     app.run_job("manage_partitions").await;
     assert_eq!(search(trace).await.len(), 3);
-    app.app
+    app.host_of("logging")
         .logs
         .push(record("after the job", tracing::Level::INFO));
     app.settle().await;

@@ -45,7 +45,7 @@ async fn edits_need_the_state_that_was_read() {
     // What notification knows of the recipient follows.
     app.settle().await;
     let name: String = sqlx::query_scalar("SELECT display_name FROM notification.recipients")
-        .fetch_one(&app.admin)
+        .fetch_one(&app.admin_of("notification"))
         .await
         .unwrap();
     assert_eq!(name, "Ada L.");

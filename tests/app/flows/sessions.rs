@@ -206,7 +206,7 @@ async fn what_was_revoked_stays_so_after_a_restart() {
     app.post(LOGOUT, body).await.expect(204);
     app.settle().await;
     // Another process, whose memory is empty.
-    let again = TestApp::on(app.database.clone(), &[]).await;
+    let again = TestApp::on(&app.databases, &[]).await;
     again
         .get("/api/v1/profiles/me", &ada.access_token)
         .await

@@ -2,13 +2,13 @@
 
 use reqwest::StatusCode;
 
-use crate::support::{PASSWORD, TestApp, cluster};
+use crate::support::{PASSWORD, TestApp, cluster::Databases};
 
 /// The code that was shown at the terminal when the instance started.
 fn shown_code(app: &TestApp) -> String {
-    let notices = app.hosted.iter().flat_map(|module| &module.notices);
-    let mut codes = notices.filter_map(|notice| Some(notice.split_once(" with the code ")?.1));
-    codes.next_back().expect("a code is shown").to_owned()
+    let notices = app.hosted().flat_map(|module| &module.notices);
+    let codes = notices.filter_map(|notice| Some(notice.split_once(" with the code ")?.1));
+    codes.last().expect("a code is shown").to_owned()
 }
 
 async fn submit(app: &TestApp, email: &str, code: &str, site: &str) -> StatusCode {
@@ -29,9 +29,9 @@ async fn submit(app: &TestApp, email: &str, code: &str, site: &str) -> StatusCod
 
 #[tokio::test]
 async fn codes_live_side_by_side_and_go_together() {
-    let database = cluster::fresh_database().await;
-    let first = TestApp::on(database.clone(), &[]).await;
-    let second = TestApp::on(database, &[]).await;
+    let databases = Databases::fresh().await;
+    let first = TestApp::on(&databases, &[]).await;
+    let second = TestApp::on(&databases, &[]).await;
     let (one, other) = (shown_code(&first), shown_code(&second));
     assert_ne!(one, other);
 
@@ -52,7 +52,7 @@ async fn codes_live_side_by_side_and_go_together() {
     assert_eq!(late, 404, "there is an administrator");
 
     sqlx::query("UPDATE identity.users SET roles = '{user}'")
-        .execute(&first.admin)
+        .execute(&first.admin_of("identity"))
         .await
         .expect("the administrator is none any more");
     let old = submit(&first, "mallory@example.com", &other, "same-origin").await;

@@ -57,7 +57,7 @@ async fn one_trace_leads_from_the_registration_to_the_welcome_mail() {
     let delivery: String = sqlx::query_scalar(
         "SELECT trace_id FROM notification.deliveries WHERE template = 'welcome'",
     )
-    .fetch_one(&app.admin)
+    .fetch_one(&app.admin_of("notification"))
     .await
     .unwrap();
     assert_eq!(delivery, trace_id);
@@ -192,7 +192,7 @@ async fn an_expired_registration_cannot_be_verified_and_its_mail_is_not_sent() {
     app.run_workers().await;
     assert_eq!(app.mails().await.len(), 0);
     let status: String = sqlx::query_scalar("SELECT status FROM notification.deliveries")
-        .fetch_one(&app.admin)
+        .fetch_one(&app.admin_of("notification"))
         .await
         .unwrap();
     assert_eq!(status, "expired");

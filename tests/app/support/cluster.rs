@@ -12,6 +12,8 @@ use std::{
 use banyan::modules::MODULES;
 use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
 
+use super::is_split;
+
 pub const ROLE_SECRET: &str = "role secret of the tests, of no use elsewhere";
 const TEMPLATE: &str = "banyan_template";
 
@@ -74,12 +76,41 @@ async fn make_template(server: &embedded::Server) {
     }
 }
 
+/// Where a test's modules have their tables.
+#[derive(Clone)]
+pub struct Databases {
+    /// No other test's.
+    pub name: String,
+    /// In the order of the modules: one for all, or one each.
+    all: Vec<PgConnectOptions>,
+}
+
+impl Databases {
+    pub async fn fresh() -> Self {
+        let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+        let mut all = Vec::new();
+        for module in MODULES
+            .iter()
+            .take(if is_split() { MODULES.len() } else { 1 })
+        {
+            all.push(fresh_database(&format!("{name}_{}", module.name())).await);
+        }
+        Self { name, all }
+    }
+
+    /// As the superuser, the one where a module's schema is in use.
+    pub fn of(&self, module: &str) -> PgConnectOptions {
+        let index = MODULES.iter().position(|m| m.name() == module);
+        let index = index.unwrap_or_else(|| panic!("there is no module {module}"));
+        self.all[index.min(self.all.len() - 1)].clone()
+    }
+}
+
 /// A database of one's own, migrated. Options sign in as the superuser.
-pub async fn fresh_database() -> PgConnectOptions {
+async fn fresh_database(name: &str) -> PgConnectOptions {
     let admin = tokio::task::spawn_blocking(|| cluster().admin.clone())
         .await
         .expect("cluster");
-    let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
     let mut conn = admin.connect().await.expect("the cluster answers");
     // Two copies at once would find the template in use.
     static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -90,5 +121,5 @@ pub async fn fresh_database() -> PgConnectOptions {
         .await
         .expect("created");
     conn.close().await.expect("closed");
-    admin.database(&name)
+    admin.database(name)
 }

@@ -1,48 +1,53 @@
 //! The real application on a fresh database, with a clock, randomness and delivery that the test
 //! decides.
 
+mod broker;
 pub mod cluster;
+mod host;
 pub mod process;
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::sync::Arc;
 
 use banyan::{
     app::{App, Hosted},
-    config::{Config, Sources},
-    gateway::{Gateway, server},
     keys,
     modules::MODULES,
-    places::Places,
-    secrets::Keys,
-    work::Roles,
 };
-use kernel::{Secret, SeededRandom, TestClock, World, telemetry::LogBuffer};
+use cluster::Databases;
+use host::Host;
+use kernel::TestClock;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use tokio::net::TcpListener;
+use sqlx::postgres::{PgPool, PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 
 pub const PASSWORD: &str = "correct horse battery staple";
 
-static SEED: AtomicU64 = AtomicU64::new(1);
+/// Where the modules run: `one`, which is the default, or `five` processes.
+const PLACES: &str = "BANYAN_TEST_PLACES";
 
-/// One instance of the application.
+/// Do the modules run apart from each other?
+pub fn is_split() -> bool {
+    match std::env::var(PLACES).as_deref() {
+        Err(_) | Ok("one") => false,
+        Ok("five") => true,
+        Ok(other) => panic!("{PLACES} is \"one\" or \"five\", not {other:?}"),
+    }
+}
+
+/// The application under test: one process with all modules, or, where `BANYAN_TEST_PLACES` is
+/// "five", a gateway and a process per module, each on a database of its own, with NATS between
+/// them. Tests do not know which.
+///
+/// The processes share the test's memory and its clock, and nothing of the program: each is an
+/// [`App`] with its own configuration, keys, pools, bus and server.
 pub struct TestApp {
-    pub app: Arc<App>,
+    /// The one that people reach is the last.
+    hosts: Vec<Host>,
     pub clock: Arc<TestClock>,
-    pub hosted: Vec<Hosted>,
     pub url: String,
     pub http: reqwest::Client,
-    /// As the superuser: to look where no module may.
-    pub admin: PgPool,
-    pub database: PgConnectOptions,
+    pub databases: Databases,
     stop: CancellationToken,
 }
 
@@ -95,88 +100,83 @@ pub struct Person {
 
 impl TestApp {
     pub async fn start() -> Self {
-        Self::on(cluster::fresh_database().await, &[]).await
+        Self::on(&Databases::fresh().await, &[]).await
     }
 
     pub async fn with(variables: &[(&str, &str)]) -> Self {
-        Self::on(cluster::fresh_database().await, variables).await
+        Self::on(&Databases::fresh().await, variables).await
     }
 
-    /// An instance on a given database: a second one beside another, or one after it.
-    pub async fn on(database: PgConnectOptions, variables: &[(&str, &str)]) -> Self {
+    /// An instance on given databases: a second one beside another, or one after it.
+    pub async fn on(databases: &Databases, variables: &[(&str, &str)]) -> Self {
         let clock = Arc::new(TestClock::default());
-        let seed = SEED.fetch_add(1, Ordering::Relaxed);
-        let world = World {
-            clock: Arc::clone(&clock) as _,
-            random: Arc::new(SeededRandom::new(seed)),
-        };
-        let mut given: BTreeMap<String, String> = [
-            ("BANYAN__IDENTITY__HASH_MEMORY_KIB", "8192"),
-            ("BANYAN__IDENTITY__HASH_PASSES", "1"),
-            ("BANYAN__DATABASE__POOL_SIZE", "4"),
-            ("BANYAN__DATABASE__BUS_POOL_SIZE", "4"),
-        ]
-        .into_iter()
-        .chain(variables.iter().copied())
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect();
-        let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("data-{}-{seed}", std::process::id()));
-        given.insert(
-            "BANYAN__SERVER__DATA_DIR".into(),
-            folder.to_string_lossy().into_owned(),
-        );
-        let sources = Sources {
-            environment: Some("development".to_owned()),
-            variables: given,
-            ..Sources::default()
-        };
-        let config = Config::load(MODULES, &sources).expect("the test's configuration is good");
-        let keys = Keys {
-            master: kernel::secret::Key::new([1; 32]),
-            sealing: kernel::secret::Key::new([2; 32]),
-            role_secret: Secret::new(cluster::ROLE_SECRET),
-        };
-        let logs = Arc::new(LogBuffer::new(10_000));
-        let places = Places::at(database.clone(), Secret::new(cluster::ROLE_SECRET));
-        let settings = bus::Settings::default();
-        let app = App::assemble(config, world, logs, keys, places, settings, None);
-        let app = Arc::new(app);
-        let mut hosted = Vec::new();
-        for slot in app.slots() {
-            let module = app.host(slot, true).await;
-            let module = module.unwrap_or_else(|e| panic!("{} starts: {e:#}", slot.name()));
-            slot.up(&module);
-            hosted.push(module);
-        }
-        keys::try_follow(&app).await.expect("identity is there");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("bound"));
         let stop = CancellationToken::new();
-        {
-            let (gateway, stop) = (Gateway::new(Arc::clone(&app), Roles::All), stop.clone());
-            let config = app.config.host.server.clone();
-            tokio::spawn(async move {
-                server::serve(listener, gateway, &config, stop).await;
-            });
+        let names: Vec<_> = MODULES.iter().map(|module| module.name()).collect();
+        let mut hosts: Vec<Host> = Vec::new();
+        if is_split() {
+            let nats = broker::url().await;
+            let bus = [
+                ("BANYAN__BUS__TRANSPORT", "nats"),
+                ("BANYAN__BUS__NATS__URLS", &nats),
+                ("BANYAN__BUS__NATS__PREFIX", &databases.name),
+                ("BANYAN__SERVER__TRUSTED_PROXIES", "127.0.0.0/8"),
+            ];
+            let variables: Vec<_> = bus.iter().chain(variables).copied().collect();
+            for name in &names {
+                hosts.push(Host::start(&[*name], databases, &variables, &clock, &stop).await);
+            }
+            let places: Vec<_> = hosts
+                .iter()
+                .zip(&names)
+                .map(|(host, name)| {
+                    (
+                        format!("BANYAN__MODULES__{}__AT", name.to_uppercase()),
+                        &host.url,
+                    )
+                })
+                .collect();
+            let places = places.iter().map(|(key, url)| (&**key, &***url));
+            let variables: Vec<_> = places.chain(variables).collect();
+            let gateway = Host::start(&[], databases, &variables, &clock, &stop).await;
+            hosts.push(gateway);
+        } else {
+            hosts.push(Host::start(&names, databases, variables, &clock, &stop).await);
         }
-        let admin = PgPoolOptions::new()
-            .max_connections(2)
-            .connect_lazy_with(database.clone());
-        let http = reqwest::Client::new();
+        for host in &hosts {
+            keys::try_follow(&host.app)
+                .await
+                .expect("identity is there");
+        }
         let app = Self {
-            app,
+            url: hosts.last().expect("at least one").url.clone(),
+            hosts,
             clock,
-            hosted,
-            url,
-            http,
-            admin,
-            database,
+            http: reqwest::Client::new(),
+            databases: databases.clone(),
             stop,
         };
         // The first start publishes the first signing key.
         app.deliver_events().await;
         app
+    }
+
+    /// The process that hosts a module.
+    pub fn host_of(&self, module: &str) -> &Arc<App> {
+        let mut apps = self.hosts.iter().map(|host| &host.app);
+        apps.find(|app| app.config.hosts(module))
+            .unwrap_or_else(|| panic!("nobody hosts {module}"))
+    }
+
+    /// The modules, wherever they are.
+    pub fn hosted(&self) -> impl Iterator<Item = &Hosted> {
+        self.hosts.iter().flat_map(|host| &host.hosted)
+    }
+
+    /// As the superuser, where a module's tables are: to look where no module may.
+    pub fn admin_of(&self, module: &str) -> PgPool {
+        PgPoolOptions::new()
+            .max_connections(2)
+            .connect_lazy_with(self.databases.of(module))
     }
 
     pub async fn send(
@@ -215,16 +215,20 @@ impl TestApp {
 
     /// Handles what is pending on the bus now, and what follows from it.
     pub async fn deliver_events(&self) {
-        self.app
-            .bus
-            .deliver_pending()
-            .await
-            .expect("delivery works");
+        loop {
+            let mut moved = false;
+            for host in &self.hosts {
+                moved |= host.app.bus.deliver_some().await.expect("delivery works");
+            }
+            if !moved {
+                return;
+            }
+        }
     }
 
     /// Does the queued work that is due now.
     pub async fn run_workers(&self) {
-        for module in &self.hosted {
+        for module in self.hosted() {
             for worker in module.workers.iter().chain(&module.process_workers) {
                 while worker.run.run().await.expect("the worker works") {}
             }
@@ -234,8 +238,7 @@ impl TestApp {
     /// Runs a timed job now.
     pub async fn run_job(&self, name: &str) {
         let job = self
-            .hosted
-            .iter()
+            .hosted()
             .flat_map(|module| &module.jobs)
             .find(|job| job.name == name);
         job.unwrap_or_else(|| panic!("there is no job {name}"))
@@ -316,7 +319,7 @@ impl TestApp {
         let person = self.sign_up(email).await;
         sqlx::query("UPDATE identity.users SET roles = '{admin,user}' WHERE user_id = $1::uuid")
             .bind(&person.user_id)
-            .execute(&self.admin)
+            .execute(&self.admin_of("identity"))
             .await
             .expect("the role is given");
         self.login(email).await
@@ -324,8 +327,9 @@ impl TestApp {
 
     pub async fn count(&self, table: &'static str) -> i64 {
         let query = format!("SELECT count(*) FROM {table}");
+        let module = table.split('.').next().expect("a schema's table");
         sqlx::query_scalar(sqlx::AssertSqlSafe(query))
-            .fetch_one(&self.admin)
+            .fetch_one(&self.admin_of(module))
             .await
             .expect("a count")
     }
@@ -356,18 +360,20 @@ impl Drop for TestApp {
     fn drop(&mut self) {
         self.stop.cancel();
         // The bus holds its modules and they hold it: their connections would stay open.
-        for module in &self.hosted {
-            self.app.bus.detach(&module.attached);
+        for host in &self.hosts {
+            for module in &host.hosted {
+                host.app.bus.detach(&module.attached);
+            }
         }
         if std::thread::panicking() {
             return;
         }
-        let database = self.database.clone();
+        let databases = self.databases.clone();
         let leftovers = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
-            runtime.expect("a runtime").block_on(leftovers(database))
+            runtime.expect("a runtime").block_on(leftovers(databases))
         });
         let leftovers = leftovers.join().expect("the look at the database works");
         assert!(
@@ -377,11 +383,12 @@ impl Drop for TestApp {
     }
 }
 
-async fn leftovers(database: PgConnectOptions) -> Vec<String> {
+async fn leftovers(databases: Databases) -> Vec<String> {
     use sqlx::{ConnectOptions, Connection};
-    let mut conn = database.connect().await.expect("the database answers");
     let mut found = Vec::new();
     for module in MODULES {
+        let database = databases.of(module.name());
+        let mut conn = database.connect().await.expect("the database answers");
         for table in ["outbox", "parked"] {
             let query = format!("SELECT count(*) FROM {}.{table}", module.name());
             let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(query))
@@ -392,7 +399,7 @@ async fn leftovers(database: PgConnectOptions) -> Vec<String> {
                 found.push(format!("{count} rows in {}.{table}", module.name()));
             }
         }
+        conn.close().await.expect("closed");
     }
-    conn.close().await.expect("closed");
     found
 }

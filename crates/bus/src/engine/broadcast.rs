@@ -54,7 +54,7 @@ impl Bus {
             reader,
             standing: tokio::sync::Mutex::new(Standing { source, pos }),
         });
-        following.advance(self).await?;
+        following.advance(self, true).await?;
         self.broadcasts
             .lock()
             .expect("no holder panics")
@@ -62,12 +62,13 @@ impl Bus {
         Ok(())
     }
 
-    /// Hands out what is new. One that fails holds up none of the others.
-    pub(super) async fn advance_broadcasts(&self) -> Result<(), Error> {
+    /// Hands out what is new; `now` asks the publisher what is. One that fails holds up none of the
+    /// others.
+    pub(super) async fn advance_broadcasts(&self, now: bool) -> Result<(), Error> {
         let broadcasts = self.broadcasts.lock().expect("no holder panics").clone();
         let mut result = Ok(());
         for following in broadcasts {
-            result = following.advance(self).await.and(result);
+            result = following.advance(self, now).await.and(result);
         }
         result
     }
@@ -76,7 +77,7 @@ impl Bus {
     pub async fn run_broadcasts(&self, shutdown: CancellationToken) {
         let mut trouble = Trouble::of("broadcasts cannot be followed".to_owned());
         while !shutdown.is_cancelled() {
-            let result = self.advance_broadcasts().await;
+            let result = self.advance_broadcasts(false).await;
             trouble.tell(result.as_ref().err());
             tokio::select! {
                 () = tokio::time::sleep(self.settings.poll) => {}
@@ -87,7 +88,7 @@ impl Bus {
 }
 
 impl Following {
-    async fn advance(&self, bus: &Bus) -> Result<(), Error> {
+    async fn advance(&self, bus: &Bus, now: bool) -> Result<(), Error> {
         let Standing { source, pos } = &mut *self.standing.lock().await;
         if source.ended() {
             // The publisher restarts, or has.
@@ -98,7 +99,10 @@ impl Following {
             *source = next;
         }
         loop {
-            let head = source.latest().await?;
+            let head = match now {
+                true => source.head().await?,
+                false => source.latest().await?,
+            };
             if *pos >= head {
                 return Ok(());
             }

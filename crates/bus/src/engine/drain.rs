@@ -34,7 +34,7 @@ impl Bus {
                 moved |= self.deliver_to(attached, subscriber).await?;
             }
         }
-        self.advance_broadcasts().await?;
+        self.advance_broadcasts(true).await?;
         Ok(moved)
     }
 

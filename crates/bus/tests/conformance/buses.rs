@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{nats_server, transport::Transport};
+use crate::{broker, transport::Transport};
 
 /// A bus, and by what it reaches others.
 pub(crate) struct Buses<N> {
@@ -59,7 +59,7 @@ impl Reach for OverNats {
 
     async fn network(site: &str) -> Option<Arc<dyn Network>> {
         let settings = nats::Settings {
-            urls: vec![nats_server::url().await],
+            urls: vec![broker::url().await],
             prefix: site.to_owned(),
             credentials: nats::Credentials::None,
             tls: nats::Tls::default(),

@@ -3,13 +3,13 @@
 //! The cases know only [`transport::Transport`]. A transport passes them by implementing it and
 //! being named in `main`.
 
+mod broker;
 mod buses;
 mod case;
 mod cases;
 mod cluster;
 mod instance;
 mod language;
-mod nats_server;
 mod probe;
 mod transport;
 
@@ -46,7 +46,7 @@ fn main() {
     let conclusion = libtest_mimic::run(&arguments, trials);
     let cluster = Arc::into_inner(cluster).expect("every case has ended");
     runtime().block_on(cluster.stop());
-    nats_server::stop();
+    broker::stop();
     conclusion.exit();
 }
 

@@ -116,6 +116,10 @@ impl Window {
         if after < stretch.floor {
             return Err(until.min(stretch.floor));
         }
+        if after >= stretch.last {
+            return Err(until);
+        }
+        let until = until.min(stretch.last);
         // The reader is past it for good: should it come back, the log has it.
         while stretch
             .events
@@ -216,6 +220,7 @@ mod tests {
         assert!(window.seen(20) && !window.seen(20));
         window.put([17, 21].map(arrived));
         assert_eq!(positions(window.take(15, 21, 5)), Err(20));
-        assert_eq!(positions(window.take(20, 21, 5)), Ok((vec![21], 21)));
+        assert_eq!(positions(window.take(20, 30, 5)), Ok((vec![21], 21)));
+        assert_eq!(positions(window.take(21, 30, 5)), Err(30), "not here yet");
     }
 }

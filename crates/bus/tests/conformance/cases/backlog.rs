@@ -16,11 +16,11 @@ use futures::FutureExt;
 use kernel::{HandlerError, Received, Subscription, Tx, bus::Handle};
 
 use crate::{
+    broker,
     case::Case,
     cluster::Database,
     instance::Instance,
     language::{self, Numbered, OrderPlaced},
-    nats_server,
     transport::Transport,
 };
 
@@ -53,7 +53,7 @@ pub(crate) async fn a_long_backlog_takes_no_more_memory_than_a_short_one<T: Tran
         .env(DATA_DIR, &case.database.data_dir)
         .env(DATABASE, &case.database.name)
         .env(SITE, case.site())
-        .envs(nats_server::environment())
+        .envs(broker::environment())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()
