@@ -1,17 +1,20 @@
 //! Accepting connections, and letting go of them without losing a request.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
-use axum::body::Body;
+use axum::{BoxError, body::Body};
 use futures::FutureExt;
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+use hyper::{
+    Request,
+    body::{Body as HttpBody, Incoming},
+    rt::{Read, Write},
+    server::conn::http1,
+    service::{HttpService, service_fn},
 };
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_io_timeout::TimeoutStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Server,
@@ -35,7 +38,7 @@ pub async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(config.header_timeout_seconds));
     let write_timeout = Duration::from_secs(config.write_timeout_seconds);
-    let graceful = GracefulShutdown::new();
+    let (connections, end) = (TaskTracker::new(), CancellationToken::new());
     let places = Arc::new(Semaphore::new(config.max_connections));
     loop {
         let place = tokio::select! {
@@ -64,10 +67,9 @@ pub async fn serve(
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(write_timeout));
         let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            // Clients that hang up are nobody's fault.
-            let _ = connection.await;
+        let connection = drive(connection.with_upgrades(), end.clone());
+        connections.spawn(async move {
+            connection.await;
             drop(place);
         });
     }
@@ -78,10 +80,33 @@ pub async fn serve(
         tokio::time::sleep(LAST_ANSWERS).await;
     }
     let limit = Duration::from_secs(config.shutdown_seconds);
-    if tokio::time::timeout(limit, graceful.shutdown())
+    end.cancel();
+    connections.close();
+    if tokio::time::timeout(limit, connections.wait())
         .await
         .is_err()
     {
         tracing::warn!("requests were still in flight when the time to stop had passed");
     }
+}
+
+/// Serves a connection to its end: the client's, that of the request that is answered when `end`
+/// comes, or the change to another protocol. hyper-util's graceful shutdown does not know
+/// connections that may change it.
+async fn drive<I, S>(connection: http1::UpgradeableConnection<I, S>, end: CancellationToken)
+where
+    S: HttpService<
+            Incoming,
+            ResBody: HttpBody<Error: Into<BoxError>> + 'static,
+            Error: Into<BoxError>,
+        >,
+    I: Read + Write + Unpin + Send + 'static,
+{
+    let mut connection = pin!(connection);
+    // Clients that hang up are nobody's fault.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = end.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
 }
