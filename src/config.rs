@@ -22,6 +22,8 @@ use url::Url;
 pub use bus::{Bus, Transport};
 pub use places::{At, Place};
 
+use crate::gateway::{networks, outside};
+
 const DEFAULTS: &str = include_str!("../config/default.toml");
 const DEVELOPMENT: &str = include_str!("../config/development.toml");
 const PRODUCTION: &str = include_str!("../config/production.toml");
@@ -128,6 +130,8 @@ pub enum LogFormat {
 pub struct Gateway {
     pub auth_requests_per_minute: u32,
     pub requests_per_minute: u32,
+    pub routes: Vec<outside::Settings>,
+    pub networks: Vec<networks::Rule>,
 }
 
 /// An IP network in CIDR notation.
@@ -240,6 +244,9 @@ impl Config {
         };
         faults.extend(config.faults());
         faults.extend(config.faults_of_places(modules));
+        let prefixes: Vec<_> = modules.iter().flat_map(|m| m.prefixes()).collect();
+        faults.extend(outside::faults(&config.host.gateway.routes, &prefixes));
+        faults.extend(networks::faults(&config.host.gateway.networks));
         for module in modules.iter().filter(|m| config.hosts(m.name())) {
             if let Err(error) =
                 module.check_config(&config.sections[module.name()], config.development())
@@ -727,15 +734,31 @@ const FINGERPRINT_BYTES: usize = 4;
 fn fingerprint(table: &mut Table) {
     for (name, value) in table.iter_mut() {
         match value {
+            // What is sent to another service: a key of its, as often as not.
+            Value::Table(headers) if name == "set_headers" => {
+                for (_, value) in headers.iter_mut() {
+                    if let Value::String(text) = value {
+                        *text = fingerprint_of(text);
+                    }
+                }
+            }
             Value::Table(table) => fingerprint(table),
+            Value::Array(items) => items
+                .iter_mut()
+                .filter_map(Value::as_table_mut)
+                .for_each(fingerprint),
             Value::String(text) if is_secret(name) && !text.is_empty() => {
-                let digest = digest::digest(&digest::SHA256, text.as_bytes());
-                let shown = kernel::context::hex(&digest.as_ref()[..FINGERPRINT_BYTES]);
-                *text = format!("fingerprint:{shown}");
+                *text = fingerprint_of(text);
             }
             _ => {}
         }
     }
+}
+
+fn fingerprint_of(text: &str) -> String {
+    let digest = digest::digest(&digest::SHA256, text.as_bytes());
+    let shown = kernel::context::hex(&digest.as_ref()[..FINGERPRINT_BYTES]);
+    format!("fingerprint:{shown}")
 }
 
 #[cfg(test)]

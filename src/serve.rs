@@ -29,7 +29,7 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     let stop = stop_signal()?;
 
     let app = Arc::new(App::open(config, World::system(), logs).await?);
-    let gateway = Gateway::new(Arc::clone(&app), roles);
+    let gateway = Gateway::new(Arc::clone(&app), roles)?;
     let background = CancellationToken::new();
     let (notices, notices_in) = mpsc::unbounded_channel();
     let mut modules = JoinSet::new();

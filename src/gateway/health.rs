@@ -7,10 +7,13 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::{app::Slot, gateway::Gateway};
+use crate::{
+    app::Slot,
+    gateway::{Gateway, outside::Outside},
+};
 
 /// A module whose database takes longer to say a word is not ready.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -22,25 +25,39 @@ pub async fn live() -> Response {
     axum::Json(json!({ "status": "live" })).into_response()
 }
 
-/// 200 when every module is ready and can verify tokens, 503 with the reasons else.
+/// 200 when every module of this process is ready and can verify tokens, 503 with the reasons else.
+/// What other processes do is told, and no more: they must not take this one with them.
 pub async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
     let results = gateway.checks.latest(gateway.app.slots()).await;
     let mut modules = Map::new();
-    let mut all_ready = !gateway.is_draining() && gateway.app.verifier.is_ready();
+    let verifies = gateway.app.verifier.is_ready();
+    let mut all_ready = !gateway.is_draining();
     for (slot, trouble) in gateway.app.slots().iter().zip(results) {
-        all_ready &= trouble.is_none();
+        all_ready &= trouble.is_none() && verifies;
         let entry = match trouble {
             None => json!({ "status": "ready" }),
             Some(reason) => json!({ "status": "down", "reason": reason }),
         };
         modules.insert(slot.name().to_owned(), entry);
     }
+    let mut all_up = verifies;
+    for upstream in gateway.homes.remote() {
+        let entry = match upstream.state().is_up() {
+            true => json!({ "status": "ready" }),
+            false => json!({ "status": "down", "reason": "no address of it answers" }),
+        };
+        all_up &= upstream.state().is_up();
+        modules.insert(upstream.name().to_owned(), entry);
+    }
+    let services: Map<_, _> = gateway.outside.iter().map(service).collect();
     let status = if gateway.is_draining() {
         "draining"
-    } else if all_ready {
+    } else if !all_ready {
+        "not_ready"
+    } else if all_up {
         "ready"
     } else {
-        "not_ready"
+        "degraded"
     };
     let code = if all_ready {
         StatusCode::OK
@@ -49,9 +66,21 @@ pub async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
     };
     (
         code,
-        axum::Json(json!({ "status": status, "modules": modules })),
+        axum::Json(json!({ "status": status, "modules": modules, "services": services })),
     )
         .into_response()
+}
+
+/// A service of a configured route, in words that give nothing of the inside away.
+fn service(route: &Outside) -> (String, Value) {
+    let addresses = route.upstream.state().addresses;
+    let up = addresses.iter().filter(|address| address.up).count();
+    let status = match up {
+        0 => "down",
+        up if up < addresses.len() => "degraded",
+        _ => "up",
+    };
+    (route.name().to_owned(), json!({ "status": status }))
 }
 
 /// What each module's database answered: nothing is wrong, or this is.

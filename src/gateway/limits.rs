@@ -22,39 +22,30 @@ type Limiter = DefaultKeyedRateLimiter<IpAddr>;
 /// Idle clients are forgotten whenever so many are known.
 const SWEEP_AT: usize = 10_000;
 
-pub struct Limits {
-    auth: Option<Limiter>,
-    other: Option<Limiter>,
+/// So many requests per client and no more.
+pub struct Rate {
+    limiter: Limiter,
     started: Instant,
     /// The second, since then, of the last sweep.
     swept: AtomicU64,
 }
 
-impl Limits {
-    pub fn new(config: &Gateway) -> Self {
-        let limiter = |per_minute| {
-            let per_minute = NonZeroU32::new(per_minute)?;
-            Some(RateLimiter::keyed(Quota::per_minute(per_minute)))
-        };
-        Self {
-            auth: limiter(config.auth_requests_per_minute),
-            other: limiter(config.requests_per_minute),
+impl Rate {
+    /// Nothing for 0: no limit.
+    pub fn per_minute(requests: u32) -> Option<Self> {
+        let quota = Quota::per_minute(NonZeroU32::new(requests)?);
+        Some(Self {
+            limiter: RateLimiter::keyed(quota),
             started: Instant::now(),
             swept: AtomicU64::new(0),
-        }
+        })
     }
 
-    /// Counts the request; refuses it when its client has sent too many.
-    pub fn check(&self, request: &Request) -> Result<(), Problem> {
-        let address = request
-            .extensions()
-            .get::<ClientAddress>()
-            .and_then(|client| client.0);
-        let (Some(limiter), Some(address)) = (self.class(request), address) else {
-            return Ok(());
-        };
-        self.sweep(limiter);
-        limiter.check_key(&network(address)).map_err(|refused| {
+    /// Counts a request; refuses it when its client has sent too many.
+    pub fn check(&self, address: IpAddr) -> Result<(), Problem> {
+        self.sweep();
+        let checked = self.limiter.check_key(&network(address));
+        checked.map_err(|refused| {
             let wait = refused.wait_time_from(governor::clock::DefaultClock::default().now());
             let seconds = u32::try_from(wait.as_secs()).unwrap_or(60) + 1;
             Problem::new(
@@ -68,18 +59,40 @@ impl Limits {
     }
 
     /// Forgets clients that rest: when many are known, and once a second at most, for it looks at each.
-    fn sweep(&self, limiter: &Limiter) {
-        if limiter.len() <= SWEEP_AT {
+    fn sweep(&self) {
+        if self.limiter.len() <= SWEEP_AT {
             return;
         }
         let now = self.started.elapsed().as_secs();
         if self.swept.swap(now, Ordering::Relaxed) != now {
-            limiter.retain_recent();
+            self.limiter.retain_recent();
+        }
+    }
+}
+
+pub struct Limits {
+    auth: Option<Rate>,
+    other: Option<Rate>,
+}
+
+impl Limits {
+    pub fn new(config: &Gateway) -> Self {
+        Self {
+            auth: Rate::per_minute(config.auth_requests_per_minute),
+            other: Rate::per_minute(config.requests_per_minute),
+        }
+    }
+
+    /// Counts the request; refuses it when its client has sent too many.
+    pub fn check(&self, request: &Request) -> Result<(), Problem> {
+        match (self.class(request), client(request)) {
+            (Some(rate), Some(address)) => rate.check(address),
+            _ => Ok(()),
         }
     }
 
     /// Sign-in and sign-up: where passwords and codes are guessed, and hashes cost.
-    fn class(&self, request: &Request) -> Option<&Limiter> {
+    fn class(&self, request: &Request) -> Option<&Rate> {
         let path = request.uri().path();
         // Refresh tokens cannot be guessed, and people behind one address refresh all day.
         let guessable = (path.starts_with("/api/v1/auth/") || path == "/setup")
@@ -92,6 +105,12 @@ impl Limits {
             self.other.as_ref()
         }
     }
+}
+
+/// Where the request comes from, as the edge established it.
+pub(super) fn client(request: &Request) -> Option<IpAddr> {
+    let client = request.extensions().get::<ClientAddress>();
+    client.and_then(|client| client.0)
 }
 
 fn network(address: IpAddr) -> IpAddr {

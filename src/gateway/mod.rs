@@ -1,15 +1,21 @@
 //! The edge: one front door to all modules, wherever they run.
 //!
 //! A request passes, from the outside in: [`trace`] (request id, trace context, access log, panics),
-//! [`limits`] (rates per client), bounds of body and time, then [`dispatch`](Gateway::dispatch) to
-//! the module whose prefix it has. Modules verify the caller's token themselves.
+//! [`limits`] (rates per client), [`networks`] (who may come near), bounds of body and time, then
+//! [`dispatch`](Gateway::dispatch) to the module whose prefix it has, or to the service [`outside`]
+//! that has a route by configuration. Modules verify the caller's token themselves; for services
+//! outside the edge does.
 //!
 //! These are plain calls and not layers: a layer costs some boxes per request, and here every
 //! request passes all of them.
 
+pub mod forward;
 pub mod health;
+pub mod homes;
 pub mod limits;
+pub mod networks;
 pub mod openapi;
+pub mod outside;
 pub mod server;
 pub mod trace;
 
@@ -31,12 +37,13 @@ use axum::{
 };
 use http_body_util::Limited;
 use kernel::Problem;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use upstream::Upstream;
 
-use crate::{
-    app::{App, Slot},
-    work::Roles,
-};
+use homes::Home;
+
+use crate::{app::App, work::Roles};
 
 /// The longest address that is answered: as a rule, path and query.
 const MAX_URI_BYTES: usize = 8 * 1024;
@@ -44,12 +51,13 @@ const MAX_URI_BYTES: usize = 8 * 1024;
 /// What the edge needs to route and to answer for itself.
 pub struct Gateway {
     pub(crate) app: Arc<App>,
-    /// Prefix and its module, the longest first.
-    prefixes: Vec<(&'static str, Arc<Slot>)>,
+    homes: homes::Homes,
     /// Set when the process is about to stop: readiness falls.
     draining: AtomicBool,
     roles: Roles,
     limits: limits::Limits,
+    networks: networks::Networks,
+    outside: outside::Routes,
     checks: health::Checks,
     /// What the edge answers itself.
     own: Router<Arc<Self>>,
@@ -57,18 +65,9 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub fn new(app: Arc<App>, roles: Roles) -> Arc<Self> {
-        let mut prefixes: Vec<_> = app
-            .slots()
-            .iter()
-            .flat_map(|slot| {
-                slot.module
-                    .prefixes()
-                    .iter()
-                    .map(|p| (*p, Arc::clone(slot)))
-            })
-            .collect();
-        prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+    /// Fails when a service in another process cannot be set up: a certificate that has gone since the
+    /// configuration was checked.
+    pub fn new(app: Arc<App>, roles: Roles) -> anyhow::Result<Arc<Self>> {
         let document = openapi::document()
             .to_json()
             .expect("the document is plain data");
@@ -79,16 +78,30 @@ impl Gateway {
             .route("/api/openapi.json", get(openapi::serve))
             .fallback(|| async { Problem::not_found() })
             .method_not_allowed_fallback(|| async { Problem::method_not_allowed() });
-        Arc::new(Self {
-            limits: limits::Limits::new(&app.config.host.gateway),
+        let config = &app.config.host.gateway;
+        Ok(Arc::new(Self {
+            limits: limits::Limits::new(config),
+            networks: networks::Networks::new(&config.networks),
+            outside: outside::Routes::new(&app)?,
+            homes: homes::Homes::new(&app)?,
             own,
             app,
-            prefixes,
             draining: AtomicBool::new(false),
             roles,
             checks: health::Checks::default(),
             openapi: document.into(),
-        })
+        }))
+    }
+
+    /// Looks after the services behind the edge until `stop`.
+    pub async fn watch(&self, stop: CancellationToken) {
+        let services = self.outside.iter().map(|route| &route.upstream);
+        let services = services.chain(self.homes.remote());
+        let watch = |upstream: &Arc<Upstream>| {
+            let (upstream, stop) = (Arc::clone(upstream), stop.clone());
+            async move { upstream.watch(stop).await }
+        };
+        futures::future::join_all(services.map(watch)).await;
     }
 
     /// From now on the process is not ready.
@@ -123,12 +136,21 @@ impl Gateway {
         if let Err(refused) = self.limits.check(&request) {
             return refused.into_response();
         }
-        let server = &self.app.config.host.server;
-        let declared = request.body().size_hint().lower();
-        if declared > server.max_body_bytes as u64 {
-            return Problem::payload_too_large().into_response();
+        if let Err(refused) = self.networks.check(&request) {
+            return refused.into_response();
         }
-        let mut request = request.map(|body| Body::new(Limited::new(body, server.max_body_bytes)));
+        if let Some(route) = self.outside.find(request.uri().path()) {
+            if !self.roles.serves() {
+                return in_the_background().into_response();
+            }
+            let answer = route.answer(&self.app, request).await;
+            return answer.unwrap_or_else(Problem::into_response);
+        }
+        let server = &self.app.config.host.server;
+        let mut request = match bounded(request, server.max_body_bytes) {
+            Ok(request) => request,
+            Err(refused) => return refused.into_response(),
+        };
         // Our own bound counts for all bodies; axum's, of 2 MiB, would come before it.
         DefaultBodyLimit::disable().apply(&mut request);
         let limit = Duration::from_secs(server.request_timeout_seconds);
@@ -146,33 +168,55 @@ impl Gateway {
 
     /// Hands the request to the module that owns its path.
     async fn dispatch(self: &Arc<Self>, request: Request) -> Response {
-        let Some(slot) = self.slot_for(request.uri().path()) else {
+        let Some(home) = self.homes.find(request.uri().path()) else {
             let own = self.own.clone().with_state(Arc::clone(self));
             return own.oneshot(request).await.into_response();
         };
         if !self.roles.serves() {
-            let why = "This process works in the background.";
-            return Problem::unavailable(why, 1).into_response();
+            return in_the_background().into_response();
         }
-        match slot.router() {
-            Some(router) => router.oneshot(request).await.into_response(),
-            None => {
-                let why = format!("The module {} is down.", slot.name());
-                Problem::unavailable(why, 2).into_response()
+        match home {
+            Home::Local(slot) => match slot.router() {
+                Some(router) => router.oneshot(request).await.into_response(),
+                None => is_down(slot.name()).into_response(),
+            },
+            Home::Remote(upstream) => {
+                let answer = forward::forward(&self.app, upstream, request, None).await;
+                answer.unwrap_or_else(Problem::into_response)
             }
+            Home::Elsewhere(name) => misdirected(name).into_response(),
         }
     }
+}
 
-    fn slot_for(&self, path: &str) -> Option<&Arc<Slot>> {
-        let belongs = |prefix: &str| {
-            path.strip_prefix(prefix)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        self.prefixes
-            .iter()
-            .find(|(prefix, _)| belongs(prefix))
-            .map(|(_, slot)| slot)
+fn is_down(module: &str) -> Problem {
+    Problem::unavailable(format!("The module {module} is down."), 2)
+}
+
+/// RFC 9110 §15.5.20.
+fn misdirected(module: &str) -> Problem {
+    let title = "This process does not answer for that";
+    Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", title).detail(format!(
+        "The module {module} is hosted by another process: ask the gateway."
+    ))
+}
+
+/// Is it the prefix, or does it go on after it with a slash?
+fn is_below(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Refuses a body that says that it is too large, and cuts one that turns out to be.
+fn bounded(request: Request, max_body_bytes: usize) -> Result<Request, Problem> {
+    if request.body().size_hint().lower() > max_body_bytes as u64 {
+        return Err(Problem::payload_too_large());
     }
+    Ok(request.map(|body| Body::new(Limited::new(body, max_body_bytes))))
+}
+
+fn in_the_background() -> Problem {
+    Problem::unavailable("This process works in the background.", 1)
 }
 
 /// As long as it is written, without writing it.

@@ -37,6 +37,10 @@ pub async fn serve(
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(config.header_timeout_seconds));
+    tokio::spawn({
+        let (gateway, stop) = (Arc::clone(&gateway), stop.clone());
+        async move { gateway.watch(stop).await }
+    });
     let write_timeout = Duration::from_secs(config.write_timeout_seconds);
     let (connections, end) = (TaskTracker::new(), CancellationToken::new());
     let places = Arc::new(Semaphore::new(config.max_connections));

@@ -1,10 +1,10 @@
 //! What every request carries and leaves behind: an id, a place in a trace, one line in the log.
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use futures::FutureExt;
@@ -18,23 +18,29 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LOGGED_PATH_BYTES: usize = 512;
 const LOGGED_METHOD_BYTES: usize = 16;
 const FORWARDED_FOR: &str = "x-forwarded-for";
-/// Only the edge says these things to modules; from outside they are dropped.
+/// Only the edge says who somebody is, where from, and where to; from outside it is dropped. The last
+/// two name another path than the one that was checked.
 const NOT_FROM_OUTSIDE: &[&str] = &[
     "forwarded",
-    FORWARDED_FOR,
-    "x-forwarded-host",
-    "x-forwarded-proto",
     "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "remote-user",
+    "x-remote-user",
+    "x-original-url",
+    "x-rewrite-url",
 ];
+/// And everything that begins so.
+const OURS: &[&str] = &["x-banyan-", "x-forwarded-"];
 
 /// Answers a request of `peer`.
 pub async fn serve(gateway: Arc<Gateway>, peer: IpAddr, mut request: Request) -> Response {
     let world = &gateway.app.world;
     let proxies = &gateway.app.config.host.server.trusted_proxies;
     let address = Some(client_address(peer, request.headers(), proxies));
-    for name in NOT_FROM_OUTSIDE {
-        request.headers_mut().remove(*name);
-    }
+    drop_reserved(request.headers_mut());
     request.extensions_mut().insert(ClientAddress(address));
 
     let request_id = request_id(request.headers()).unwrap_or_else(|| {
@@ -59,13 +65,14 @@ pub async fn serve(gateway: Arc<Gateway>, peer: IpAddr, mut request: Request) ->
         let result = answer.catch_unwind().await;
         let mut response =
             result.unwrap_or_else(|panic| Problem::panicked(&*panic).into_response());
+        let status = response.status();
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, request_id);
         headers.insert(
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         );
-        if gateway.is_draining() {
+        if gateway.is_draining() && status != StatusCode::SWITCHING_PROTOCOLS {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         // Health is asked for every few seconds; its lines would drown the others.
@@ -73,7 +80,7 @@ pub async fn serve(gateway: Arc<Gateway>, peer: IpAddr, mut request: Request) ->
             tracing::info!(
                 http.method = method,
                 http.path = path,
-                http.status = response.status().as_u16(),
+                http.status = status.as_u16(),
                 duration_ms = started.elapsed().as_secs_f64() * 1_000.0,
                 "request answered"
             );
@@ -81,6 +88,23 @@ pub async fn serve(gateway: Arc<Gateway>, peer: IpAddr, mut request: Request) ->
         response
     };
     context.scope(serve.instrument(span)).await
+}
+
+fn drop_reserved(headers: &mut HeaderMap) {
+    let reserved: Vec<HeaderName> = headers.keys().filter(|n| is_reserved(n)).cloned().collect();
+    for name in reserved {
+        headers.remove(name);
+    }
+}
+
+/// Does only the edge write this header?
+pub(super) fn is_reserved(name: &HeaderName) -> bool {
+    // Servers that hand headers on as variables (CGI, WSGI) do not tell `_` from `-`.
+    let name = match name.as_str() {
+        name if name.contains('_') => Cow::Owned(name.replace('_', "-")),
+        name => Cow::Borrowed(name),
+    };
+    OURS.iter().any(|prefix| name.starts_with(prefix)) || NOT_FROM_OUTSIDE.contains(&&*name)
 }
 
 /// The nearest address in front of our own proxies. Whatever a client wrote further left into the
@@ -138,6 +162,27 @@ mod tests {
             .map(|p| serde_json::from_value(serde_json::json!(p)).unwrap())
             .collect();
         client_address(peer.parse().unwrap(), &headers, &proxies).to_string()
+    }
+
+    #[test]
+    fn what_only_the_edge_says_is_dropped() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "accept",
+            "forwarded",
+            "x_real_ip",
+            "x-forwarded-for",
+            "x-forwarded-user",
+            "x-banyan-principal",
+            "x_banyan-roles",
+            "x-original-url",
+            "x-request-id",
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
+        }
+        drop_reserved(&mut headers);
+        let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["accept", "x-request-id"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod boundaries;
 mod contracts;
 mod edge;
 mod flows;
+mod outside;
 mod processes;
 mod routes;
 mod support;

@@ -31,20 +31,16 @@ pub enum Error {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let unavailable = |detail: &str, retry_after_seconds| {
-            Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "upstream-unavailable",
-                "The service behind this address is not available",
-            )
-            .detail(detail)
-            .retry_after(retry_after_seconds)
-        };
         match error {
             Error::Unavailable {
                 retry_after_seconds,
-            } => unavailable("It does not answer; try again later.", retry_after_seconds),
-            Error::Busy => unavailable("It has too much to do; try again later.", 1),
+            } => Self::unavailable(
+                "The service behind this address does not answer.",
+                retry_after_seconds,
+            ),
+            Error::Busy => {
+                Self::unavailable("The service behind this address has too much to do.", 1)
+            }
             Error::Timeout => Self::new(
                 StatusCode::GATEWAY_TIMEOUT,
                 "timeout",
@@ -55,7 +51,8 @@ impl From<Error> for Problem {
                 StatusCode::BAD_GATEWAY,
                 "bad-gateway",
                 "The service behind this address gave no proper answer",
-            ),
+            )
+            .retry_after(1),
             Error::ClientTimeout => Self::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "request-timeout",

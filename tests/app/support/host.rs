@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -41,6 +42,7 @@ impl Host {
         modules: &[&str],
         databases: &Databases,
         variables: &[(&str, &str)],
+        file: Option<&Path>,
         clock: &Arc<TestClock>,
         stop: &CancellationToken,
     ) -> Self {
@@ -49,7 +51,7 @@ impl Host {
             clock: Arc::clone(clock) as _,
             random: Arc::new(SeededRandom::new(seed)),
         };
-        let config = config(modules, variables, seed);
+        let config = config(modules, variables, file, seed);
         // Its own, and the same at its next start.
         let own = MODULES.iter().position(|m| modules.contains(&m.name()));
         let own = u8::try_from(own.unwrap_or(MODULES.len())).expect("few modules") + 10;
@@ -80,7 +82,8 @@ impl Host {
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
-        let (gateway, stop) = (Gateway::new(Arc::clone(&app), Roles::All), stop.clone());
+        let gateway = Gateway::new(Arc::clone(&app), Roles::All).expect("an edge");
+        let stop = stop.clone();
         let config = app.config.host.server.clone();
         tokio::spawn(async move {
             server::serve(listener, gateway, &config, stop).await;
@@ -89,7 +92,7 @@ impl Host {
     }
 }
 
-fn config(modules: &[&str], variables: &[(&str, &str)], seed: u64) -> Config {
+fn config(modules: &[&str], variables: &[(&str, &str)], file: Option<&Path>, seed: u64) -> Config {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("data-{}-{seed}", std::process::id()));
     let given: BTreeMap<String, String> = [
@@ -113,6 +116,7 @@ fn config(modules: &[&str], variables: &[(&str, &str)], seed: u64) -> Config {
     };
     let sources = Sources {
         environment: Some("development".to_owned()),
+        file: file.map(Path::to_owned),
         modules: Some(hosted),
         variables: given,
         ..Sources::default()

@@ -6,7 +6,7 @@ pub mod cluster;
 mod host;
 pub mod process;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use banyan::{
     app::{App, Hosted},
@@ -107,8 +107,20 @@ impl TestApp {
         Self::on(&Databases::fresh().await, variables).await
     }
 
+    /// With a file, for what variables cannot say. It is the configuration of the process that people
+    /// reach.
+    pub async fn configured(file: &str) -> Self {
+        let mut given = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+        std::io::Write::write_all(&mut given, file.as_bytes()).unwrap();
+        Self::open(&Databases::fresh().await, &[], Some(given.path())).await
+    }
+
     /// An instance on given databases: a second one beside another, or one after it.
     pub async fn on(databases: &Databases, variables: &[(&str, &str)]) -> Self {
+        Self::open(databases, variables, None).await
+    }
+
+    async fn open(databases: &Databases, variables: &[(&str, &str)], file: Option<&Path>) -> Self {
         let clock = Arc::new(TestClock::default());
         let stop = CancellationToken::new();
         let names: Vec<_> = MODULES.iter().map(|module| module.name()).collect();
@@ -119,11 +131,13 @@ impl TestApp {
                 ("BANYAN__BUS__TRANSPORT", "nats"),
                 ("BANYAN__BUS__NATS__URLS", &nats),
                 ("BANYAN__BUS__NATS__PREFIX", &databases.name),
-                ("BANYAN__SERVER__TRUSTED_PROXIES", "127.0.0.0/8"),
             ];
             let variables: Vec<_> = bus.iter().chain(variables).copied().collect();
+            // Only the gateway is in front of them, and what it says of clients is believed.
+            let mut behind = variables.clone();
+            behind.push(("BANYAN__SERVER__TRUSTED_PROXIES", "127.0.0.0/8"));
             for name in &names {
-                hosts.push(Host::start(&[*name], databases, &variables, &clock, &stop).await);
+                hosts.push(Host::start(&[*name], databases, &behind, None, &clock, &stop).await);
             }
             let places: Vec<_> = hosts
                 .iter()
@@ -137,10 +151,10 @@ impl TestApp {
                 .collect();
             let places = places.iter().map(|(key, url)| (&**key, &***url));
             let variables: Vec<_> = places.chain(variables).collect();
-            let gateway = Host::start(&[], databases, &variables, &clock, &stop).await;
+            let gateway = Host::start(&[], databases, &variables, file, &clock, &stop).await;
             hosts.push(gateway);
         } else {
-            hosts.push(Host::start(&names, databases, variables, &clock, &stop).await);
+            hosts.push(Host::start(&names, databases, variables, file, &clock, &stop).await);
         }
         for host in &hosts {
             keys::try_follow(&host.app)
@@ -165,6 +179,11 @@ impl TestApp {
         let mut apps = self.hosts.iter().map(|host| &host.app);
         apps.find(|app| app.config.hosts(module))
             .unwrap_or_else(|| panic!("nobody hosts {module}"))
+    }
+
+    /// The process that people reach.
+    pub fn edge(&self) -> &Arc<App> {
+        &self.hosts.last().expect("at least one").app
     }
 
     /// The modules, wherever they are.

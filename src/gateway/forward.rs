@@ -1,0 +1,54 @@
+//! Handing a request on to another process.
+
+use axum::{
+    extract::Request,
+    http::{HeaderName, HeaderValue, Method, header},
+    response::Response,
+};
+use kernel::{Problem, RequestContext};
+use upstream::Upstream;
+
+use crate::{
+    app::App,
+    gateway::{limits::client, trace::REQUEST_ID},
+};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Sends a request on, with what the edge has established of it: client, request id, trace; and with
+/// `more`, such as who the caller is. The answer is what came back, whatever its status; a
+/// problem is the edge's own.
+pub async fn forward(
+    app: &App,
+    upstream: &Upstream,
+    request: Request,
+    more: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+) -> Result<Response, Problem> {
+    // CONNECT asks for a tunnel, and TRACE shows what was added on the way (RFC 9110 §9.3.8).
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        return Err(Problem::method_not_allowed());
+    }
+    let headers = request.headers();
+    let address = client(&request).map(|address| address.to_string());
+    let trace = RequestContext::with(RequestContext::traceparent);
+    // People reach us as public_url says; a proxy in front may have taken TLS off.
+    let proto = app.config.host.server.public_url.scheme();
+    let proto = HeaderValue::from_str(proto).ok();
+    let set = [
+        (FORWARDED_FOR, address.and_then(text)),
+        (FORWARDED_PROTO, proto),
+        (FORWARDED_HOST, headers.get(header::HOST).cloned()),
+        (REQUEST_ID, headers.get(REQUEST_ID).cloned()),
+        (TRACEPARENT, trace.and_then(text)),
+    ];
+    let set = set.into_iter().filter_map(|(n, v)| Some((n, v?)));
+    let answer = upstream.forward(request, set.chain(more)).await;
+    answer.map_err(Problem::from)
+}
+
+fn text(value: String) -> Option<HeaderValue> {
+    HeaderValue::try_from(value).ok()
+}
