@@ -23,22 +23,39 @@ use crate::{
     breaker::Outcome,
 };
 
-/// A request's body, and whose turn it is: the client's to send, or the upstream's to take.
+/// How far a request's body is, for who wonders why there is no answer.
+#[derive(Default)]
+pub(crate) struct Progress {
+    /// The client is to send more.
+    waits: AtomicBool,
+    ended: AtomicBool,
+}
+
+impl Progress {
+    pub(crate) fn waits_for_client(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+}
+
+/// A request's body.
 pub(crate) struct Outgoing {
     body: Body,
     /// Nothing when there is no body.
-    waits_for_client: Option<Arc<AtomicBool>>,
+    progress: Option<Arc<Progress>>,
 }
 
 impl Outgoing {
-    /// Also what tells whether it waits for the client.
-    pub(crate) fn new(body: Body) -> (Self, Option<Arc<AtomicBool>>) {
-        let waits = (!body.is_end_stream()).then(Arc::default);
+    pub(crate) fn new(body: Body) -> (Self, Option<Arc<Progress>>) {
+        let progress: Option<Arc<Progress>> = (!body.is_end_stream()).then(Arc::default);
         let outgoing = Self {
             body,
-            waits_for_client: waits.clone(),
+            progress: progress.clone(),
         };
-        (outgoing, waits)
+        (outgoing, progress)
     }
 }
 
@@ -51,8 +68,10 @@ impl HttpBody for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let poll = Pin::new(&mut self.body).poll_frame(cx);
-        if let Some(waits) = &self.waits_for_client {
-            waits.store(poll.is_pending(), Ordering::Relaxed);
+        if let Some(progress) = &self.progress {
+            let ended = matches!(poll, Poll::Ready(None)) || self.body.is_end_stream();
+            progress.waits.store(poll.is_pending(), Ordering::Relaxed);
+            progress.ended.store(ended, Ordering::Relaxed);
         }
         poll
     }
@@ -65,6 +84,9 @@ impl HttpBody for Outgoing {
         self.body.size_hint()
     }
 }
+
+/// A client that lets an answer wait for so long is slow: it may be why the upstream gives up.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// What an answer holds on to until its last byte.
 pub(crate) struct Held {
@@ -93,6 +115,9 @@ pin_project! {
         pause: Option<Sleep>,
         #[pin]
         stop: Option<WaitForCancellationFutureOwned>,
+        // When the client was last given something, and whether it once took long to ask for more.
+        given: Option<Instant>,
+        slow: bool,
         // Nothing once the body has ended.
         held: Option<Held>,
     }
@@ -124,6 +149,8 @@ impl Answer {
             patience,
             pause: None,
             stop,
+            given: None,
+            slow: false,
             held: (!ended).then_some(held),
         }
     }
@@ -138,13 +165,17 @@ impl HttpBody for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let mut this = self.project();
+        *this.slow |= this.given.take().is_some_and(|at| at.elapsed() > SLOW);
         match Pin::new(&mut *this.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.pause.set(None);
+                *this.given = Some(Instant::now());
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                if let Some(mut held) = this.held.take() {
+                if let Some(mut held) = this.held.take()
+                    && !*this.slow
+                {
                     held.pass.record(Outcome::Broken);
                 }
                 Poll::Ready(Some(Err(axum::Error::new(error))))

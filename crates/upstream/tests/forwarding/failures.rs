@@ -152,6 +152,22 @@ async fn who_never_answers_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn who_hangs_up_on_a_body_is_not_broken() {
+    // Reads the head, and has had enough.
+    let (at, _) = raw(async |mut stream, _| {
+        head(&mut stream).await;
+    })
+    .await;
+    let front = Front::new(&[at], "breaker = { broken_in_a_row = 1 }").await;
+    let mut stream = front.connect().await;
+    let request = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let answer = head(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    assert!(front.upstream.state().is_up());
+}
+
+#[tokio::test]
 async fn nonsense_is_a_bad_gateway() {
     for nonsense in [
         "SMTP ready\r\n\r\n",

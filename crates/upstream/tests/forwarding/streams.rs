@@ -20,7 +20,7 @@ use futures::StreamExt;
 use http_body_util::BodyExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    sync::mpsc,
+    sync::{Notify, mpsc},
 };
 
 use crate::support::{Front, head, raw, read_answer, server, until};
@@ -152,14 +152,56 @@ async fn an_answer_that_stops_is_broken_off() {
             }
         })
         .await;
-        let front = Front::new(&[at], "idle_timeout_seconds = 1").await;
+        let settings = "idle_timeout_seconds = 1\n\
+                        breaker = { broken_in_a_row = 1, min_requests = 2 }";
+        let front = Front::new(&[at], settings).await;
         let answer = front.get("/").await;
         assert_eq!((answer.status, &*answer.body), (200, "half"));
         until("nothing is in flight", || {
             front.upstream.state().in_flight == 0
         })
         .await;
+        assert!(!front.upstream.state().is_up(), "it is left alone");
     }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_no_fault_of_the_upstreams() {
+    let gave_up = Arc::new(Notify::new());
+    let gives_up = Arc::clone(&gave_up);
+    let (at, _) = raw(move |mut stream, _| {
+        let gives_up = Arc::clone(&gives_up);
+        async move {
+            head(&mut stream).await;
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            // As servers do with who takes nothing for some time.
+            let patience = Duration::from_millis(1_500);
+            while let Ok(wrote) =
+                tokio::time::timeout(patience, stream.write_all(&[0; CHUNK])).await
+            {
+                wrote.unwrap();
+            }
+            drop(stream);
+            gives_up.notify_one();
+        }
+    })
+    .await;
+    let front = Front::new(&[at], "breaker = { broken_in_a_row = 1 }").await;
+    let mut stream = front.connect().await;
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    gave_up.notified().await;
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    assert!(rest.len() < 1_000_000_000);
+    until("nothing is in flight", || {
+        front.upstream.state().in_flight == 0
+    })
+    .await;
+    assert!(front.upstream.state().is_up());
 }
 
 #[tokio::test]
