@@ -19,7 +19,8 @@ const LOGGED_PATH_BYTES: usize = 512;
 const LOGGED_METHOD_BYTES: usize = 16;
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// Only the edge says who somebody is, where from, and where to; from outside it is dropped. The last
-/// two name another path than the one that was checked.
+/// two name another path than the one that was checked; `proxy` is a variable to scripts (httpoxy,
+/// CVE-2016-5385).
 const NOT_FROM_OUTSIDE: &[&str] = &[
     "forwarded",
     "x-real-ip",
@@ -27,6 +28,7 @@ const NOT_FROM_OUTSIDE: &[&str] = &[
     "x-cluster-client-ip",
     "true-client-ip",
     "cf-connecting-ip",
+    "proxy",
     "remote-user",
     "x-remote-user",
     "x-original-url",
