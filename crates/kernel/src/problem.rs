@@ -1,5 +1,7 @@
 //! Problem documents (RFC 9457): the body of every error.
 
+use std::collections::BTreeMap;
+
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -22,6 +24,10 @@ pub struct Problem {
     /// What is wrong with which field of the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// What a kind of problem says besides (RFC 9457 §3.2).
+    #[serde(flatten)]
+    #[schema(ignore)]
+    members: BTreeMap<&'static str, String>,
     #[serde(skip)]
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -52,12 +58,19 @@ impl Problem {
             status: status.as_u16(),
             detail: None,
             errors: Vec::new(),
+            members: BTreeMap::new(),
             headers: Vec::new(),
         }
     }
 
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    /// A member of its own, beside those that every problem has.
+    pub fn member(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.members.insert(name, value.into());
         self
     }
 
