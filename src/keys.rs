@@ -1,9 +1,12 @@
-//! How this process learns which tokens are good: keys and endings of sessions, as identity
-//! publishes them, reach its verifier as a broadcast.
+//! How this process learns which tokens are good: keys, endings of sessions and what becomes of
+//! services, as identity publishes them, reach its verifier as a broadcast.
 
 use std::{sync::Arc, time::Duration};
 
-use contracts::identity::{self, SessionEnded, SigningKeyPublished, SigningKeyRetired};
+use contracts::identity::{
+    self, ServiceDisabled, ServiceSecretRotated, SessionEnded, SigningKeyPublished,
+    SigningKeyRetired,
+};
 use kernel::{Broadcast, Envelope, Event, EventBus, Verifier};
 
 use crate::app::App;
@@ -38,6 +41,8 @@ pub async fn try_follow(app: &App) -> anyhow::Result<()> {
             SigningKeyPublished::TYPE,
             SigningKeyRetired::TYPE,
             SessionEnded::TYPE,
+            ServiceSecretRotated::TYPE,
+            ServiceDisabled::TYPE,
         ],
         lookback: LOOKBACK,
         handler: Arc::new(move |event| {
@@ -65,6 +70,22 @@ fn apply(verifier: &Verifier, event: &Envelope) -> anyhow::Result<()> {
         SessionEnded::TYPE => {
             let ended: SessionEnded = serde_json::from_str(data)?;
             verifier.deny_session(ended.session_id, ended.tokens_expire_at.unix_timestamp());
+        }
+        ServiceSecretRotated::TYPE => {
+            let rotated: ServiceSecretRotated = serde_json::from_str(data)?;
+            if let Some(revoked) = rotated.tokens_revoked_until {
+                verifier.deny_subject(
+                    &rotated.client_id,
+                    revoked.unix_timestamp(),
+                    rotated.tokens_expire_at.unix_timestamp(),
+                );
+            }
+        }
+        ServiceDisabled::TYPE => {
+            let disabled: ServiceDisabled = serde_json::from_str(data)?;
+            // Every token, whatever the clock of the instance that issued it said.
+            let until = disabled.tokens_expire_at.unix_timestamp();
+            verifier.deny_subject(&disabled.client_id, until, until);
         }
         _ => {}
     }

@@ -20,6 +20,7 @@ const PUBLIC: &[&str] = &[
     "POST /api/v1/auth/registrations",
     "POST /api/v1/auth/registrations/{id}/resend",
     "POST /api/v1/auth/registrations/{id}/verify",
+    "POST /api/v1/auth/token",
     "POST /setup",
 ];
 

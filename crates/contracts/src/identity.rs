@@ -1,4 +1,4 @@
-//! Published by identity: accounts, sessions and signing keys.
+//! Published by identity: accounts, sessions, services and signing keys.
 
 use kernel::{EventType, Sealed, SessionId, UserId};
 use schemars::JsonSchema;
@@ -166,6 +166,61 @@ event!(
 );
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceRegistered {
+    pub client_id: String,
+    pub display_name: String,
+    pub scopes: Vec<String>,
+}
+
+event!(
+    ServiceRegistered,
+    "identity.service.registered.v1",
+    "A service was made, which signs in with a secret of its own.",
+    |e| e.client_id.clone()
+);
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceSecretRotated {
+    pub client_id: String,
+    /// Until then the secret before is good, too.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String")]
+    pub previous_good_until: OffsetDateTime,
+    /// Access tokens issued until then are no longer good: the secret before was withdrawn at once.
+    /// Nothing when there was an overlap.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    #[schemars(with = "Option<String>")]
+    pub tokens_revoked_until: Option<OffsetDateTime>,
+    /// Access tokens issued before may be met until then.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String")]
+    pub tokens_expire_at: OffsetDateTime,
+}
+
+event!(
+    ServiceSecretRotated,
+    "identity.service.secret_rotated.v1",
+    "A service was given a new secret.",
+    |e| e.client_id.clone()
+);
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceDisabled {
+    pub client_id: String,
+    /// Access tokens of the service may be met until then.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String")]
+    pub tokens_expire_at: OffsetDateTime,
+}
+
+event!(
+    ServiceDisabled,
+    "identity.service.disabled.v1",
+    "A service may sign in no more; its tokens are no longer good.",
+    |e| e.client_id.clone()
+);
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SigningKeyPublished {
     pub kid: String,
     /// The public key (RFC 7517).
@@ -205,6 +260,9 @@ pub fn events() -> Vec<EventType> {
         EventType::of::<SessionStarted>(),
         EventType::of::<SessionEnded>(),
         EventType::of::<LoginFailed>(),
+        EventType::of::<ServiceRegistered>(),
+        EventType::of::<ServiceSecretRotated>(),
+        EventType::of::<ServiceDisabled>(),
         EventType::of::<SigningKeyPublished>(),
         EventType::of::<SigningKeyRetired>(),
     ]

@@ -190,10 +190,12 @@ impl Verifier {
         });
     }
 
-    /// Refuses every token of a subject issued at or before `issued`.
+    /// Refuses every token of a subject issued at or before `issued`. What was denied stays so,
+    /// in whichever order one hears of it.
     pub fn deny_subject(&self, subject: &str, issued: i64, until: i64) {
         self.deny(until, |denied| {
-            denied.subjects.insert(subject.to_owned(), (issued, until));
+            let entry = denied.subjects.entry(subject.to_owned()).or_default();
+            *entry = (entry.0.max(issued), entry.1.max(until));
         });
     }
 

@@ -2,14 +2,17 @@
 //!
 //! - **Owns** `identity.users`, one row per account, whose address was proven first;
 //!   `identity.registrations` that wait for their code; `identity.sessions`, each a family of
-//!   refresh tokens; `identity.signing_keys`; `identity.setup_codes`, for the first administrator.
+//!   refresh tokens; `identity.services`, programs that sign in with a secret;
+//!   `identity.signing_keys`; `identity.setup_codes`, for the first administrator.
 //! - **Publishes** ([`events`]) what registrations need mailed (`VerificationRequested`,
 //!   `RegistrationAttempted`), `UserRegistered`, `RoleGranted`, `SessionStarted`, `SessionEnded`,
-//!   `LoginFailed`, `SigningKeyPublished`, `SigningKeyRetired` and, on request, `UserRestated`.
+//!   `LoginFailed`, `ServiceRegistered`, `ServiceSecretRotated`, `ServiceDisabled`,
+//!   `SigningKeyPublished`, `SigningKeyRetired` and, on request, `UserRestated`.
 //! - **Listens** to nobody.
 //! - **Serves** under `/api/v1/auth`: `registrations`, `registrations/{id}/verify` and `…/resend`,
-//!   `login`, `refresh`, `logout`, `me`; the key set at `/.well-known/jwks.json`; the page
-//!   `/setup`. On the command line: `banyan user create-admin` and `banyan user list`.
+//!   `login`, `refresh`, `logout`, `me`, and `token` for services; the key set at
+//!   `/.well-known/jwks.json`; the page `/setup`. On the command line: `banyan user create-admin`
+//!   and `list`, `banyan service create`, `list`, `rotate` and `disable`.
 //!
 //! Whether an address has an account is told to nobody who has not proven it: registering answers
 //! and takes time alike either way, and so does signing in with a wrong password.
@@ -21,6 +24,7 @@ mod http;
 mod jobs;
 mod passwords;
 mod restate;
+mod services;
 mod sessions;
 mod setup;
 mod signing;

@@ -4,6 +4,7 @@ mod audit;
 mod logs;
 mod notifications;
 mod profiles;
+mod services;
 mod sessions;
 mod setup;
 mod sign_up;

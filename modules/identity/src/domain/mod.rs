@@ -1,10 +1,11 @@
-//! What an account, a registration and a session are made of: types that cannot be wrong.
+//! What accounts, registrations, sessions and services are made of: types that cannot be wrong.
 
 mod code;
 mod email;
 mod password;
 mod refresh_token;
 mod rotation;
+mod service;
 
 pub(crate) use kernel::person::{DisplayName, Invalid, Locale, TimeZone};
 
@@ -14,6 +15,7 @@ pub(crate) use self::{
     password::Password,
     refresh_token::RefreshToken,
     rotation::{KeyAge, RotationPlan, active_key},
+    service::{ClientId, FIRST_PARTY, Scopes, ServiceSecret},
 };
 
 /// Every account holds it.

@@ -9,6 +9,7 @@ mod me;
 mod refresh;
 mod registrations;
 mod setup;
+mod token;
 mod tokens;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub(crate) fn routes() -> Routes<Arc<State>> {
         .route(Public, routes!(login::login))
         .route(Public, routes!(refresh::refresh))
         .route(Public, routes!(logout::logout))
+        .route(Public, routes!(token::token))
         .route(Authenticated, routes!(me::me))
         .route(Public, routes!(jwks::jwks))
         .route(Public, routes!(setup::form::form, setup::submit::submit))
@@ -56,6 +58,7 @@ mod tests {
                 "POST /api/v1/auth/login Public",
                 "POST /api/v1/auth/refresh Public",
                 "POST /api/v1/auth/logout Public",
+                "POST /api/v1/auth/token Public",
                 "GET /api/v1/auth/me Authenticated",
                 "GET /.well-known/jwks.json Public",
                 "GET /setup Public",

@@ -14,7 +14,7 @@ use crate::{
         error::Error,
     },
     sessions,
-    signing::{Grant, Keys},
+    signing::{Grant, Holder, Keys},
 };
 
 /// Tokens of a session (RFC 6749 §5.1).
@@ -88,9 +88,12 @@ pub(crate) fn reply(
     let access_token = state.signer.sign(
         keys,
         Grant {
-            user_id,
-            session_id,
-            roles,
+            holder: Holder::User {
+                user_id,
+                session_id,
+                roles,
+            },
+            issued_at: now,
             expires_at: tokens_expire_at,
         },
     )?;

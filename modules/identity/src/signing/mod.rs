@@ -11,10 +11,10 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
 pub(crate) use self::keys::rotate;
-use crate::{domain::active_key, store};
-
-/// The client of whoever signs in here directly, rather than through another application.
-const FIRST_PARTY: &str = "first-party";
+use crate::{
+    domain::{ClientId, FIRST_PARTY, Scopes, active_key},
+    store,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SigningError {
@@ -55,13 +55,26 @@ struct SigningKey {
     jwk: jsonwebtoken::jwk::Jwk,
 }
 
-/// For whom a token is.
+/// What a token is to say.
 #[derive(Debug)]
 pub(crate) struct Grant {
-    pub(crate) user_id: UserId,
-    pub(crate) session_id: SessionId,
-    pub(crate) roles: Vec<String>,
+    pub(crate) holder: Holder,
+    pub(crate) issued_at: OffsetDateTime,
     pub(crate) expires_at: OffsetDateTime,
+}
+
+/// For whom a token is.
+#[derive(Debug)]
+pub(crate) enum Holder {
+    User {
+        user_id: UserId,
+        session_id: SessionId,
+        roles: Vec<String>,
+    },
+    Service {
+        client_id: ClientId,
+        scopes: Scopes,
+    },
 }
 
 impl Signer {
@@ -142,18 +155,35 @@ impl Signer {
         let now = world.now();
         let active = active_key(keys.keys.iter().map(|key| key.active_from), now);
         let key = &keys.keys[active.ok_or(SigningError::NoKey)?];
-        let claims = Claims {
+        let mut claims = Claims {
             iss: self.issuer.clone(),
-            sub: grant.user_id.to_string(),
+            sub: String::new(),
             aud: self.audience.clone(),
             exp: grant.expires_at.unix_timestamp(),
-            iat: now.unix_timestamp(),
+            iat: grant.issued_at.unix_timestamp(),
             jti: world.uuid(),
             client_id: FIRST_PARTY.to_owned(),
             scope: String::new(),
-            roles: grant.roles,
-            sid: Some(grant.session_id),
+            roles: Vec::new(),
+            sid: None,
         };
+        match grant.holder {
+            Holder::User {
+                user_id,
+                session_id,
+                roles,
+            } => {
+                claims.sub = user_id.to_string();
+                claims.roles = roles;
+                claims.sid = Some(session_id);
+            }
+            // It is its own subject (RFC 9068 §2.2).
+            Holder::Service { client_id, scopes } => {
+                client_id.as_str().clone_into(&mut claims.sub);
+                client_id.as_str().clone_into(&mut claims.client_id);
+                claims.scope = scopes.joined();
+            }
+        }
         Ok(Secret::new(encode(&key.header, &claims, &key.private)?))
     }
 }

@@ -1,6 +1,7 @@
 //! All the SQL.
 
 pub(crate) mod registrations;
+pub(crate) mod services;
 pub(crate) mod sessions;
 pub(crate) mod setup_codes;
 pub(crate) mod signing_keys;

@@ -9,17 +9,17 @@ use async_trait::async_trait;
 use clap::{ArgMatches, Command};
 use kernel::{Context, Verb, module::RunVerb};
 
-pub(crate) fn verbs() -> Vec<Verb> {
+pub(super) fn verb() -> Verb {
     let command = Command::new("user")
         .about("Accounts")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(create_admin::command())
         .subcommand(list::command());
-    vec![Verb {
+    Verb {
         command,
         run: Arc::new(User),
-    }]
+    }
 }
 
 struct User;
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn the_commands_parse() {
-        let command = verbs().remove(0).command;
+        let command = verb().command;
         command.clone().debug_assert();
         let parses = |words: &[&str]| command.clone().try_get_matches_from(words).is_ok();
         let create = ["user", "create-admin", "--email", "a@b.c"];
