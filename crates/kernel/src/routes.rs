@@ -145,7 +145,7 @@ async fn authenticate(
     let Some(token) = bearer(request.headers()) else {
         return next.run(request).await;
     };
-    let principal = match verifier.verify(token) {
+    let principal = match verifier.authenticate(token).await {
         Ok(principal) => principal,
         Err(problem) => {
             let response = next.run(request).await;

@@ -11,12 +11,13 @@ use jsonwebtoken::{
     jwk::{Jwk, JwkSet},
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 use crate::{
     clock::World,
     ids::{SessionId, UserId},
+    key_source::{KeyFetching, KeySource},
     principal::Principal,
     problem::Problem,
     secret::token_digest,
@@ -47,6 +48,9 @@ pub struct Claims {
 /// The `typ` of the header (RFC 9068 §2.1): an ID token is not an access token.
 pub const TOKEN_TYPE: &str = "at+jwt";
 
+/// Longer than any that we issue: not worth a signature check.
+const MAX_TOKEN_BYTES: usize = 4_096;
+
 /// Verifies access tokens from memory: published keys, and a small set of what is denied.
 pub struct Verifier {
     issuer: String,
@@ -61,11 +65,17 @@ pub struct Verifier {
     caught_up: watch::Sender<bool>,
     /// Moves when the key set changed, for those who wait for a first one.
     changed: watch::Sender<usize>,
+    /// The second way by which keys arrive.
+    fetching: Option<KeyFetching>,
 }
 
+#[derive(Clone)]
 struct VerifyingKey {
     key: DecodingKey,
     jwk: Jwk,
+    /// A key that was only ever fetched goes when no answer has it for so long. One that was told of
+    /// goes when it is told to.
+    until: Option<Instant>,
 }
 
 /// What is refused although its signature is good. Entries go when every token they could meet has
@@ -91,7 +101,15 @@ impl Verifier {
             checked: Mutex::default(),
             caught_up: watch::Sender::new(false),
             changed: watch::Sender::new(0),
+            fetching: None,
         }
+    }
+
+    /// Keys are also fetched: when a token names one that is not known, and by
+    /// [`follow_key_source`](Self::follow_key_source).
+    pub fn with_key_source(mut self, source: Arc<dyn KeySource>) -> Self {
+        self.fetching = Some(KeyFetching::new(source));
+        self
     }
 
     pub fn issuer(&self) -> &str {
@@ -104,66 +122,67 @@ impl Verifier {
 
     /// Adds or replaces one key.
     pub fn add_key(&self, jwk: &Jwk) -> Result<(), anyhow::Error> {
-        self.merge(std::slice::from_ref(jwk))
+        self.merge(std::slice::from_ref(jwk), None)
     }
 
     /// Adds a published key set. Keys are added, not exchanged: one that is missing from an old
     /// answer must not be forgotten, and retired keys go by [`remove_key`](Self::remove_key).
     pub fn add_keys(&self, set: &JwkSet) -> Result<(), anyhow::Error> {
-        self.merge(&set.keys)
+        self.merge(&set.keys, None)
     }
 
-    fn merge(&self, jwks: &[Jwk]) -> Result<(), anyhow::Error> {
+    /// As [`add_keys`](Self::add_keys), but keys that nobody told of are kept only for so long.
+    pub(crate) fn add_fetched(&self, set: &JwkSet, until: Instant) -> Result<(), anyhow::Error> {
+        self.merge(&set.keys, Some(until))
+    }
+
+    fn merge(&self, jwks: &[Jwk], until: Option<Instant>) -> Result<(), anyhow::Error> {
         let mut parsed = Vec::new();
         for jwk in jwks {
             let Some(kid) = jwk.common.key_id.clone() else {
                 anyhow::bail!("a published key has no kid");
             };
-            let key = DecodingKey::from_jwk(jwk)?;
-            parsed.push((kid, key, jwk.clone()));
+            let (key, jwk) = (DecodingKey::from_jwk(jwk)?, jwk.clone());
+            parsed.push((kid, VerifyingKey { key, jwk, until }));
         }
-        self.keys.rcu(|keys| {
-            let mut keys: HashMap<_, _> = keys
-                .iter()
-                .map(|(kid, k)| {
-                    (
-                        kid.clone(),
-                        VerifyingKey {
-                            key: k.key.clone(),
-                            jwk: k.jwk.clone(),
-                        },
-                    )
-                })
-                .collect();
-            for (kid, key, jwk) in &parsed {
-                let entry = VerifyingKey {
-                    key: key.clone(),
-                    jwk: jwk.clone(),
-                };
-                keys.insert(kid.clone(), entry);
+        self.change_keys(|keys| {
+            for (kid, new) in &parsed {
+                let told_of = keys.get(kid).is_some_and(|key| key.until.is_none());
+                if !told_of || new.until.is_none() {
+                    keys.insert(kid.clone(), new.clone());
+                }
             }
-            keys
         });
-        self.changed.send_modify(|n| *n = self.keys.load().len());
         Ok(())
     }
 
     pub fn remove_key(&self, kid: &str) {
+        self.change_keys(|keys| {
+            keys.remove(kid);
+        });
+    }
+
+    /// Drops keys that no answer had for long; returns how many.
+    pub(crate) fn forget_stale_keys(&self, now: Instant) -> usize {
+        let stale = |key: &VerifyingKey| key.until.is_some_and(|until| until <= now);
+        let count = self.keys.load().values().filter(|key| stale(key)).count();
+        if count > 0 {
+            self.change_keys(|keys| keys.retain(|_, key| !stale(key)));
+        }
+        count
+    }
+
+    fn change_keys(&self, change: impl Fn(&mut HashMap<String, VerifyingKey>)) {
         self.keys.rcu(|keys| {
-            keys.iter()
-                .filter(|(other, _)| *other != kid)
-                .map(|(kid, k)| {
-                    (
-                        kid.clone(),
-                        VerifyingKey {
-                            key: k.key.clone(),
-                            jwk: k.jwk.clone(),
-                        },
-                    )
-                })
-                .collect::<HashMap<_, _>>()
+            let mut keys = HashMap::clone(keys);
+            change(&mut keys);
+            keys
         });
         self.changed.send_modify(|n| *n = self.keys.load().len());
+    }
+
+    pub(crate) fn knows_keys(&self) -> bool {
+        !self.keys.load().is_empty()
     }
 
     /// The revocations are known up to now, and will be followed.
@@ -210,7 +229,41 @@ impl Verifier {
         add(&mut denied);
     }
 
-    /// The caller that the token stands for.
+    /// The caller that the token stands for. One whose key is not known is tried again when the
+    /// key set was fetched, if there is a source of keys and it was not asked just before.
+    pub async fn authenticate(self: &Arc<Self>, token: &str) -> Result<Principal, Problem> {
+        let verified = self.verify(token);
+        match &self.fetching {
+            Some(fetching) if verified.is_err() && self.lacks_key_of(token) => {
+                fetching.fetch(self).await;
+                self.verify(token)
+            }
+            _ => verified,
+        }
+    }
+
+    /// Fetches keys now and every few minutes; never returns, and waits for ever without a source.
+    pub async fn follow_key_source(self: &Arc<Self>) {
+        match &self.fetching {
+            Some(fetching) => fetching.follow(self).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Is it an access token of a key that is not known, and would knowing it be of use?
+    fn lacks_key_of(&self, token: &str) -> bool {
+        if token.len() > MAX_TOKEN_BYTES || !*self.caught_up.borrow() {
+            return false;
+        }
+        let Ok(header) = decode_header(token) else {
+            return false;
+        };
+        let kid = header.kid.as_deref();
+        header.typ.as_deref() == Some(TOKEN_TYPE)
+            && kid.is_some_and(|kid| !self.keys.load().contains_key(kid))
+    }
+
+    /// The caller that the token stands for, by the keys that are known.
     pub fn verify(&self, token: &str) -> Result<Principal, Problem> {
         if !self.is_ready() {
             return Err(Problem::unavailable("Tokens cannot be verified yet.", 1));
@@ -240,8 +293,7 @@ impl Verifier {
     }
 
     fn claims(&self, token: &str) -> Option<Arc<Claims>> {
-        // Longer than any that we issue: not worth a signature check.
-        if token.len() > 4_096 {
+        if token.len() > MAX_TOKEN_BYTES {
             return None;
         }
         let digest = token_digest(token);
