@@ -120,7 +120,8 @@ async fn fetch_once(source: &dyn KeySource, verifier: &Verifier) -> anyhow::Resu
         "{} keys, of {MAX_KEYS} that are possible",
         set.keys.len()
     );
-    verifier.add_fetched(&set, Instant::now() + KEEP)
+    verifier.add_fetched(&set, Instant::now() + KEEP);
+    Ok(())
 }
 
 #[cfg(test)]

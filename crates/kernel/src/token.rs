@@ -78,6 +78,15 @@ struct VerifyingKey {
     until: Option<Instant>,
 }
 
+impl VerifyingKey {
+    fn parse(jwk: &Jwk, until: Option<Instant>) -> Result<(String, Self), anyhow::Error> {
+        let kid = jwk.common.key_id.clone();
+        let kid = kid.ok_or_else(|| anyhow::anyhow!("a published key has no kid"))?;
+        let (key, jwk) = (DecodingKey::from_jwk(jwk)?, jwk.clone());
+        Ok((kid, Self { key, jwk, until }))
+    }
+}
+
 /// What is refused although its signature is good. Entries go when every token they could meet has
 /// expired.
 #[derive(Debug, Default)]
@@ -122,38 +131,34 @@ impl Verifier {
 
     /// Adds or replaces one key.
     pub fn add_key(&self, jwk: &Jwk) -> Result<(), anyhow::Error> {
-        self.merge(std::slice::from_ref(jwk), None)
+        self.merge(&[VerifyingKey::parse(jwk, None)?]);
+        Ok(())
     }
 
     /// Adds a published key set. Keys are added, not exchanged: one that is missing from an old
     /// answer must not be forgotten, and retired keys go by [`remove_key`](Self::remove_key).
     pub fn add_keys(&self, set: &JwkSet) -> Result<(), anyhow::Error> {
-        self.merge(&set.keys, None)
+        let parsed = set.keys.iter().map(|jwk| VerifyingKey::parse(jwk, None));
+        self.merge(&parsed.collect::<Result<Vec<_>, _>>()?);
+        Ok(())
     }
 
-    /// As [`add_keys`](Self::add_keys), but keys that nobody told of are kept only for so long.
-    pub(crate) fn add_fetched(&self, set: &JwkSet, until: Instant) -> Result<(), anyhow::Error> {
-        self.merge(&set.keys, Some(until))
+    /// As [`add_keys`](Self::add_keys), but keys that nobody told of are kept only for so long, and
+    /// those of which no use can be made are passed over (RFC 7517 §5).
+    pub(crate) fn add_fetched(&self, set: &JwkSet, until: Instant) {
+        let parsed = |jwk| VerifyingKey::parse(jwk, Some(until)).ok();
+        self.merge(&set.keys.iter().filter_map(parsed).collect::<Vec<_>>());
     }
 
-    fn merge(&self, jwks: &[Jwk], until: Option<Instant>) -> Result<(), anyhow::Error> {
-        let mut parsed = Vec::new();
-        for jwk in jwks {
-            let Some(kid) = jwk.common.key_id.clone() else {
-                anyhow::bail!("a published key has no kid");
-            };
-            let (key, jwk) = (DecodingKey::from_jwk(jwk)?, jwk.clone());
-            parsed.push((kid, VerifyingKey { key, jwk, until }));
-        }
+    fn merge(&self, parsed: &[(String, VerifyingKey)]) {
         self.change_keys(|keys| {
-            for (kid, new) in &parsed {
+            for (kid, new) in parsed {
                 let told_of = keys.get(kid).is_some_and(|key| key.until.is_none());
                 if !told_of || new.until.is_none() {
                     keys.insert(kid.clone(), new.clone());
                 }
             }
         });
-        Ok(())
     }
 
     pub fn remove_key(&self, kid: &str) {

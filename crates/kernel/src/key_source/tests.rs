@@ -134,7 +134,10 @@ async fn a_flood_of_unknown_keys_costs_one_fetch_in_ten_seconds_and_no_waiting()
     assert_eq!(source.fetches(), 1);
 
     // It is published meanwhile, and known as soon as may be.
-    source.answers(Answer::Keys(vec![Key::new(1).jwk, Key::new(2).jwk]));
+    let mut nameless = Key::new(3).jwk;
+    nameless.common.key_id = None;
+    let strange = serde_json::from_str(r#"{"kty":"of a later release","kid":"key-4"}"#).unwrap();
+    source.answers(Answer::Keys(vec![nameless, strange, Key::new(2).jwk]));
     sleep(PAUSE).await;
     assert!(verifier.authenticate(&unknown).await.is_ok());
     assert_eq!(source.fetches(), 2);
