@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Config, Transport},
+    keys,
     modules::MODULES,
     places::Places,
     secrets::Keys,
@@ -138,10 +139,9 @@ impl App {
             log_keep: std::time::Duration::from_secs(host.bus.log_keep_days * 24 * 3_600),
             ..settings
         };
-        let issuer = host.server.public_url.as_str().trim_end_matches('/');
         Self {
             bus: Bus::new(world.uuid(), settings, network),
-            verifier: Arc::new(Verifier::new(issuer, AUDIENCE, world.clone())),
+            verifier: Arc::new(keys::verifier(&config, AUDIENCE, &world)),
             streams: CancellationToken::new(),
             slots: MODULES
                 .iter()

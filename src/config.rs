@@ -62,6 +62,7 @@ pub struct HostConfig {
     pub bus: Bus,
     pub log: Log,
     pub gateway: Gateway,
+    pub service: Service,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -132,6 +133,64 @@ pub struct Gateway {
     pub requests_per_minute: u32,
     pub routes: Vec<outside::Settings>,
     pub networks: Vec<networks::Rule>,
+}
+
+/// As what this process calls other processes, and where it finds what it needs for that.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// Empty: as nobody.
+    pub id: String,
+    pub secret: Secret,
+    #[serde(deserialize_with = "optional_url")]
+    token_url: Option<Url>,
+    #[serde(deserialize_with = "optional_url")]
+    pub jwks_url: Option<Url>,
+}
+
+impl Service {
+    /// Where it signs in: the installation's own endpoint unless told.
+    pub fn token_url(&self, public_url: &Url) -> Url {
+        self.token_url.clone().unwrap_or_else(|| {
+            let base = public_url.as_str().trim_end_matches('/');
+            let url = format!("{base}/api/v1/auth/token").parse();
+            url.expect("a path below a URL is one")
+        })
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.id.is_empty() != self.secret.expose().is_empty() {
+            faults.push("service.id and service.secret are set together".to_owned());
+        }
+        for (key, url) in [
+            ("service.token_url", &self.token_url),
+            ("service.jwks_url", &self.jwks_url),
+        ] {
+            let good = url.as_ref().is_none_or(|url| {
+                matches!(url.scheme(), "http" | "https")
+                    && url.username().is_empty()
+                    && url.password().is_none()
+                    && url.fragment().is_none()
+            });
+            if !good {
+                faults.push(format!(
+                    "{key} begins with http:// or https:// and holds no password"
+                ));
+            }
+        }
+        faults
+    }
+}
+
+fn optional_url<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Url>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let url = Some(&*text).filter(|text| !text.is_empty());
+    url.map(str::parse).transpose().map_err(|error| {
+        serde::de::Error::custom(format!("{error}: write it as https://host/path"))
+    })
 }
 
 /// An IP network in CIDR notation.
@@ -389,6 +448,7 @@ impl Config {
                 faults.push(error.to_string());
             }
         }
+        faults.extend(host.service.faults());
         faults
     }
 
@@ -714,6 +774,7 @@ fn read_host(mut table: Table) -> anyhow::Result<HostConfig> {
         bus: section(&mut table, "bus")?,
         log: section(&mut table, "log")?,
         gateway: section(&mut table, "gateway")?,
+        service: section(&mut table, "service")?,
     };
     if let Some(unknown) = table.keys().next() {
         bail!("unknown key {unknown:?}: it is neither a section of the host nor a module");
@@ -725,7 +786,8 @@ fn is_secret(name: &str) -> bool {
     ["password", "secret", "key", "token", "url", "credentials"]
         .iter()
         .any(|word| name == *word || name.ends_with(&format!("_{word}")))
-        && name != "public_url"
+        // Of these, a password in it is refused.
+        && !["public_url", "token_url", "jwks_url"].contains(&name)
 }
 
 /// Too short to confirm a guess at a weak secret, long enough to see that two differ.
@@ -829,6 +891,36 @@ mod tests {
         );
         assert!(shown.contains("fingerprint:"));
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_service_has_id_and_secret_and_signs_in_below_the_public_url() {
+        let load = |variables: &[(&str, &str)]| {
+            let config = load(variables)?;
+            let host = &config.host;
+            let url = host.service.token_url(&host.server.public_url);
+            anyhow::Ok((url.to_string(), config.show()))
+        };
+        let id = ("BANYAN__SERVICE__ID", "edge");
+        let secret = ("BANYAN__SERVICE__SECRET", "hunter2");
+        let (url, shown) = load(&[id, secret]).unwrap();
+        assert_eq!(url, "https://api.example.com/api/v1/auth/token");
+        assert!(!shown.contains("hunter2"));
+        let own = ("BANYAN__SERVICE__TOKEN_URL", "http://identity:8080/token");
+        assert_eq!(load(&[own]).unwrap().0, own.1);
+        for (wrong, named) in [
+            (id, "service.secret"),
+            (secret, "service.id"),
+            (("BANYAN__SERVICE__JWKS_URL", "/jwks"), "jwks_url"),
+            (("BANYAN__SERVICE__JWKS_URL", "file:///jwks"), "jwks_url"),
+            (("BANYAN__SERVICE__TOKEN_URL", "http://a:b@c/"), "token_url"),
+        ] {
+            let error = format!("{:#}", load(&[wrong]).unwrap_err());
+            assert!(
+                error.contains(named) && !error.contains("hunter2"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! How this process learns which tokens are good: keys, endings of sessions and what becomes of
-//! services, as identity publishes them, reach its verifier as a broadcast.
+//! services, as identity publishes them, reach its verifier as a broadcast. Keys may also be fetched.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,9 +7,9 @@ use contracts::identity::{
     self, ServiceDisabled, ServiceSecretRotated, SessionEnded, SigningKeyPublished,
     SigningKeyRetired,
 };
-use kernel::{Broadcast, Envelope, Event, EventBus, Verifier};
+use kernel::{Broadcast, Envelope, Event, EventBus, Verifier, World};
 
-use crate::app::App;
+use crate::{app::App, config::Config, http_client, jwks::JwksEndpoint};
 
 /// No access token lives longer: what ended before then has no token left to be met.
 const LOOKBACK: Duration = Duration::from_secs(3_600);
@@ -17,6 +17,20 @@ const LOOKBACK: Duration = Duration::from_secs(3_600);
 /// How long to wait for identity before asking again.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// A verifier that nobody has told of anything yet. It also fetches keys, if configured to.
+pub fn verifier(config: &Config, audience: &str, world: &World) -> Verifier {
+    let host = &config.host;
+    let issuer = host.server.public_url.as_str().trim_end_matches('/');
+    let verifier = Verifier::new(issuer, audience, world.clone());
+    match &host.service.jwks_url {
+        Some(url) => {
+            let endpoint = JwksEndpoint::new(url.clone(), http_client::client());
+            verifier.with_key_source(Arc::new(endpoint))
+        }
+        None => verifier,
+    }
+}
 
 /// Follows identity's events, as soon as its log can be read.
 pub async fn follow(app: &App) {

@@ -9,6 +9,8 @@ pub mod cli;
 pub mod config;
 pub mod events;
 pub mod gateway;
+pub mod http_client;
+pub mod jwks;
 pub mod keys;
 pub mod modules;
 pub mod places;

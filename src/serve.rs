@@ -52,6 +52,14 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
             background.run_until_cancelled(follow).await;
         });
     }
+    {
+        let (verifier, background) = (Arc::clone(&app.verifier), background.clone());
+        modules.spawn(async move {
+            background
+                .run_until_cancelled(verifier.follow_key_source())
+                .await;
+        });
+    }
     let url = format!("http://{}", listener.local_addr()?);
     tokio::spawn(greet(Arc::clone(&app), url, notices_in));
 

@@ -8,6 +8,7 @@ mod contracts;
 mod edge;
 mod flows;
 mod outside;
+mod keys;
 mod processes;
 mod routes;
 mod support;

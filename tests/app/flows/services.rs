@@ -295,7 +295,7 @@ async fn a_disabled_service_is_shut_out_everywhere_and_for_good() {
         .problem(401, "invalid-client");
     app.get(ME, &issued).await.problem(401, "invalid-token");
     // Another process, whose memory is empty.
-    let again = TestApp::on(app.database.clone(), &[]).await;
+    let again = TestApp::on(&app.databases, &[]).await;
     again.get(ME, &issued).await.problem(401, "invalid-token");
 
     let path = file.to_str().unwrap();
