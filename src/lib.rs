@@ -16,6 +16,7 @@ pub mod modules;
 pub mod places;
 pub mod secrets;
 pub mod serve;
+pub mod service_token;
 pub mod supervisor;
 pub mod telemetry;
 pub mod work;

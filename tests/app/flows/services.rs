@@ -2,7 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use banyan::modules;
+use banyan::{
+    config::{Config, Sources},
+    http_client, modules,
+    service_token::{Error, ServiceToken},
+};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -352,4 +356,40 @@ async fn the_audit_trail_tells_of_services_and_never_of_secrets() {
     ];
     assert_eq!(actions, expected);
     app.settle().await;
+}
+
+#[tokio::test]
+async fn a_process_signs_in_as_the_service_of_its_configuration() {
+    let (app, folder) = (TestApp::start().await, Folder::new("process"));
+    let file = folder.file("secret");
+    app.create("edge", &file).await;
+    let as_service = |id: &str| {
+        let variables = [
+            ("BANYAN__SERVER__PUBLIC_URL", app.url.as_str()),
+            ("BANYAN__SERVICE__ID", id),
+            ("BANYAN__SERVICE__SECRET_FILE", file.to_str().unwrap()),
+        ];
+        let sources = Sources {
+            environment: Some("development".to_owned()),
+            variables: variables
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            ..Sources::default()
+        };
+        let config = Config::load(modules::MODULES, &sources).expect("a good configuration");
+        ServiceToken::new(&config, http_client::client()).expect("a service is configured")
+    };
+    let edge = as_service("edge");
+    let token = edge.get().await.unwrap();
+    let principal = app.app.verifier.verify(token.expose()).unwrap();
+    assert_eq!(principal.actor(), "service:edge");
+    let again = edge.get().await.unwrap();
+    assert_eq!(token.expose(), again.expose());
+
+    let refused = as_service("nobody").get().await.unwrap_err();
+    assert!(
+        matches!(&refused, Error::Refused { code, .. } if code == "invalid_client"),
+        "{refused}"
+    );
+    assert!(!refused.to_string().contains(&read(&file)));
 }
