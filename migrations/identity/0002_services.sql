@@ -16,8 +16,8 @@ CREATE TABLE identity.services (
     previous_digest bytea       CHECK (octet_length(previous_digest) = 32),
     previous_until  timestamptz,
     -- When its tokens are issued at the earliest, even if it is a moment from now: those issued
-    -- before are revoked, and a token tells the time in whole seconds.
-    tokens_from     timestamptz NOT NULL,
+    -- before were revoked, and a token tells the time in whole seconds.
+    tokens_from     timestamptz,
     created_at      timestamptz NOT NULL,
     disabled_at     timestamptz,
     -- A file of a secret that is given for another service by mistake makes no second of it.

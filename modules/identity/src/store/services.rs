@@ -21,8 +21,8 @@ pub(crate) async fn insert(
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "INSERT INTO identity.services
-             (client_id, display_name, scopes, secret_digest, tokens_from, created_at)
-         VALUES ($1, $2, $3, $4, $5, $5)
+             (client_id, display_name, scopes, secret_digest, created_at)
+         VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (client_id) DO NOTHING",
         service.client_id.as_str(),
         service.display_name,
@@ -41,7 +41,7 @@ pub(crate) struct Credentials {
     /// While it is good.
     pub(crate) previous_digest: Option<Vec<u8>>,
     pub(crate) scopes: Vec<String>,
-    pub(crate) tokens_from: OffsetDateTime,
+    pub(crate) tokens_from: Option<OffsetDateTime>,
 }
 
 /// Nothing when there is no such service, or it is disabled.

@@ -93,7 +93,7 @@ pub(crate) async fn token(
                 client_id: request.client_id,
                 scopes,
             },
-            issued_at: now.max(service.tokens_from),
+            issued_at: service.tokens_from.map_or(now, |from| from.max(now)),
             expires_at: now + lifetime,
         },
     )?;
