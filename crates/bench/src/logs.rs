@@ -66,8 +66,8 @@ fn record(world: &World) -> LogRecord {
         } else {
             tracing::Level::INFO
         },
-        service,
-        target: service,
+        service: service.into(),
+        target: service.into(),
         message: format!("request finished {}", hex(&world.bytes::<10>())),
         fields: fields.as_object().cloned().unwrap_or_default(),
         trace_id: Some(hex(&world.bytes::<16>())),

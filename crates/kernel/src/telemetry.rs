@@ -2,6 +2,7 @@
 //! on itself and counts what it drops.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt,
     sync::{
@@ -30,25 +31,52 @@ use crate::{
 pub struct LogRecord {
     pub time: OffsetDateTime,
     pub level: Level,
-    /// The module, or the host: the crate that the record was written in.
-    pub service: &'static str,
-    /// The Rust path it was written in.
-    pub target: &'static str,
+    /// The module, or the host: the crate that the record was written in. Of a record from outside,
+    /// the service that sent it.
+    pub service: Cow<'static, str>,
+    /// The Rust path it was written in, or what another language has in its place.
+    pub target: Cow<'static, str>,
     pub message: String,
     pub fields: Map<String, Value>,
     pub trace_id: Option<String>,
     pub span_id: Option<String>,
 }
 
+/// What was dropped, by service and level.
+pub type Dropped = BTreeMap<(Cow<'static, str>, Level), u64>;
+
+impl LogRecord {
+    /// The note that records were dropped. It has the service and the level of what it stands for:
+    /// whoever would have seen the records sees that they are missing.
+    pub fn dropped(
+        time: OffsetDateTime,
+        service: Cow<'static, str>,
+        level: Level,
+        count: u64,
+    ) -> Self {
+        Self {
+            time,
+            level,
+            message: format!("dropped {count} records of service {service}"),
+            service,
+            target: Cow::Borrowed("logging::dropped"),
+            fields: Map::from_iter([("dropped".to_owned(), count.into())]),
+            trace_id: None,
+            span_id: None,
+        }
+    }
+}
+
 /// Longer messages and fields are cut: one record must not crowd out its neighbours.
-const MAX_TEXT_BYTES: usize = 16 * 1024;
-const MAX_FIELDS: usize = 64;
+pub const MAX_TEXT_BYTES: usize = 16 * 1024;
+/// Further fields of a record are left out.
+pub const MAX_FIELDS: usize = 64;
 
 /// Records that wait to be stored, and how many were dropped because too many waited.
 pub struct LogBuffer {
     records: Mutex<Vec<LogRecord>>,
     capacity: usize,
-    dropped: Mutex<BTreeMap<(&'static str, Level), u64>>,
+    dropped: Mutex<Dropped>,
     dropped_total: AtomicU64,
     filled: Notify,
 }
@@ -75,7 +103,7 @@ impl LogBuffer {
     }
 
     /// What was dropped since this was last asked, by service and level.
-    pub fn take_dropped(&self) -> BTreeMap<(&'static str, Level), u64> {
+    pub fn take_dropped(&self) -> Dropped {
         std::mem::take(&mut *self.dropped.lock().expect("no holder panics"))
     }
 
@@ -104,7 +132,6 @@ impl LogBuffer {
         } else {
             self.capacity / 10 * 9
         };
-        let key = (record.service, record.level);
         {
             let mut records = self.records.lock().expect("no holder panics");
             if records.len() < capacity {
@@ -120,7 +147,7 @@ impl LogBuffer {
             .dropped
             .lock()
             .expect("no holder panics")
-            .entry(key)
+            .entry((record.service, record.level))
             .or_default() += 1;
     }
 }
@@ -183,8 +210,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
         self.0.push(LogRecord {
             time: SystemClock.now(),
             level: *metadata.level(),
-            service: metadata.target().split("::").next().unwrap_or_default(),
-            target: metadata.target(),
+            service: Cow::Borrowed(metadata.target().split("::").next().unwrap_or_default()),
+            target: Cow::Borrowed(metadata.target()),
             message: fields.message,
             fields: fields.values,
             trace_id,
@@ -238,8 +265,9 @@ impl Visit for Fields {
     }
 }
 
-/// PostgreSQL's text and jsonb cannot hold NUL: it is shown as the symbol for it.
-fn cut(text: &str) -> String {
+/// Text of a record within [`MAX_TEXT_BYTES`], with a word on how long it was. PostgreSQL's text and
+/// jsonb cannot hold NUL: it is shown as the symbol for it.
+pub fn cut(text: &str) -> String {
     let end = text.floor_char_boundary(MAX_TEXT_BYTES);
     let mut kept = text[..end].replace('\0', "\u{2400}");
     if end < text.len() {

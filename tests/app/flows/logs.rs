@@ -8,8 +8,8 @@ fn record(message: &str, level: tracing::Level) -> LogRecord {
     LogRecord {
         time: kernel::World::system().now(),
         level,
-        service: "identity",
-        target: "identity::http",
+        service: "identity".into(),
+        target: "identity::http".into(),
         message: message.to_owned(),
         fields: serde_json::Map::new(),
         trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),

@@ -1,17 +1,15 @@
 //! Stores the log records of this process.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use kernel::{
     Db, World,
     jobs::WorkerRun,
-    telemetry::{LogBuffer, LogRecord, suppressed},
+    telemetry::{Dropped, LogBuffer, LogRecord, suppressed},
 };
-use serde_json::Map;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
-use tracing::Level;
 
 use crate::{domain::MAX_BATCH_RECORDS, store::records};
 
@@ -35,7 +33,7 @@ struct State {
     failures: u32,
     rounds_out: u32,
     /// What the database refused for good.
-    refused: BTreeMap<(&'static str, Level), u64>,
+    refused: Dropped,
 }
 
 struct Pending {
@@ -95,7 +93,7 @@ impl StoreRecords {
                 for record in &pending.records {
                     *state
                         .refused
-                        .entry((record.service, record.level))
+                        .entry((record.service.clone(), record.level))
                         .or_default() += 1;
                 }
                 state.pending = None;
@@ -113,7 +111,7 @@ impl StoreRecords {
     }
 
     /// What waits in the buffer, and notes of what was dropped before it got there.
-    fn next(&self, refused: &mut BTreeMap<(&'static str, Level), u64>) -> Option<Pending> {
+    fn next(&self, refused: &mut Dropped) -> Option<Pending> {
         let now = self.world.now();
         let mut dropped = self.logs.take_dropped();
         for (key, count) in std::mem::take(refused) {
@@ -122,7 +120,7 @@ impl StoreRecords {
         let mut records: Vec<_> = dropped
             .into_iter()
             .take(MAX_BATCH_RECORDS - 1)
-            .map(|((service, level), count)| dropped_note(now, service, level, count))
+            .map(|((service, level), count)| LogRecord::dropped(now, service, level, count))
             .collect();
         let room = self.batch_records.min(MAX_BATCH_RECORDS - records.len());
         let taken = self.logs.take(room);
@@ -161,26 +159,6 @@ impl WorkerRun for StoreRecords {
     /// Never fails: the host would log it, and the news of a store that fails would fill the store.
     async fn run(&self) -> anyhow::Result<bool> {
         Ok(suppressed(self.round()).await)
-    }
-}
-
-/// It has the service and the level of what it stands for: whoever would have seen the records sees
-/// that they are missing.
-fn dropped_note(
-    time: OffsetDateTime,
-    service: &'static str,
-    level: Level,
-    count: u64,
-) -> LogRecord {
-    LogRecord {
-        time,
-        level,
-        service,
-        target: "logging::dropped",
-        message: format!("dropped {count} records of service {service}"),
-        fields: Map::from_iter([("dropped".to_owned(), count.into())]),
-        trace_id: None,
-        span_id: None,
     }
 }
 

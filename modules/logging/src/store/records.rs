@@ -98,8 +98,8 @@ fn write(rows: &mut Rows, id: i64, batch: &Batch, record: &LogRecord) {
         Rows::big,
     );
     rows.small(Level::from(record.level).severity());
-    rows.text(record.service);
-    rows.text(record.target);
+    rows.text(&record.service);
+    rows.text(&record.target);
     rows.text(&record.message);
     rows.json(&record.fields);
 }
