@@ -51,36 +51,6 @@ async fn get(app: &TestApp, path: &str, token: Option<&str>, headers: &[(&str, &
     app.send(Method::GET, path, token, None, headers).await
 }
 
-/// Signs tokens of services, with a key that the installation takes for its own.
-struct Signer(Ed25519KeyPair);
-
-impl Signer {
-    fn new(app: &TestApp) -> Self {
-        let key = Ed25519KeyPair::generate().unwrap();
-        let x = URL_SAFE_NO_PAD.encode(key.public_key());
-        let jwk = json!({
-            "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "test", "x": x
-        });
-        let jwk = serde_json::from_value(jwk).unwrap();
-        app.edge().verifier.add_key(&jwk).unwrap();
-        Self(key)
-    }
-
-    fn token(&self, app: &TestApp, scope: &str) -> String {
-        let now = app.edge().world.now().unix_timestamp();
-        let claims = json!({
-            "iss": app.edge().verifier.issuer(), "aud": app.edge().verifier.audience(), "sub": "robot",
-            "exp": now + 60, "iat": now, "jti": app.edge().world.uuid(), "client_id": "robot",
-            "scope": scope
-        });
-        let header = json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": "test" });
-        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(header), part(claims));
-        let signature = URL_SAFE_NO_PAD.encode(self.0.sign(signed.as_bytes()));
-        format!("{signed}.{signature}")
-    }
-}
-
 #[tokio::test]
 async fn only_those_who_may_call_reach_a_service_and_it_is_told_who_they_are() {
     let at = service().await;
@@ -100,7 +70,6 @@ async fn only_those_who_may_call_reach_a_service_and_it_is_told_who_they_are() {
     .await;
     let ada = app.sign_up("ada@example.com").await;
     let root = app.admin("root@example.com").await;
-    let signer = Signer::new(&app);
 
     for path in ["/members", "/shop/a", "/office"] {
         get(&app, path, None, &[])
@@ -114,7 +83,7 @@ async fn only_those_who_may_call_reach_a_service_and_it_is_told_who_they_are() {
         let refused = get(&app, path, Some(&ada.access_token), &[]).await;
         refused.problem(403, "forbidden");
     }
-    let other = signer.token(&app, "shopping other");
+    let other = app.service_token("robot", "shopping other");
     get(&app, "/shop", Some(&other), &[])
         .await
         .problem(403, "forbidden");
@@ -131,7 +100,7 @@ async fn only_those_who_may_call_reach_a_service_and_it_is_told_who_they_are() {
         ("x-request-id", "a-known-request"),
     ];
     let seen = |answer: Answer| answer.expect(200).json()["headers"].clone();
-    let headers = seen(get(&app, "/shop", Some(&signer.token(&app, "a shop")), &lies).await);
+    let headers = seen(get(&app, "/shop", Some(&app.service_token("robot", "a shop")), &lies).await);
     assert_eq!(headers["x-banyan-principal"], "service:robot");
     assert_eq!(headers["x-banyan-scopes"], "a shop");
     assert_eq!(headers["x-banyan-roles"], "");

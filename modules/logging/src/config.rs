@@ -14,6 +14,8 @@ pub(crate) struct Config {
     pub(crate) retention_days: i32,
     pub(crate) batch_records: usize,
     batch_wait_milliseconds: u64,
+    pub(crate) otlp_max_bytes: usize,
+    pub(crate) otlp_concurrency: usize,
     search_timeout_seconds: u64,
 }
 
@@ -36,6 +38,12 @@ impl Config {
         }
         if !(10..=60_000).contains(&config.batch_wait_milliseconds) {
             return refuse("batch_wait_milliseconds", 10..=60_000);
+        }
+        if !(1_024..=67_108_864).contains(&config.otlp_max_bytes) {
+            return refuse("otlp_max_bytes", 1_024..=67_108_864);
+        }
+        if !(1..=64).contains(&config.otlp_concurrency) {
+            return refuse("otlp_concurrency", 1..=64);
         }
         if !(1..=60).contains(&config.search_timeout_seconds) {
             return refuse("search_timeout_seconds", 1..=60);
@@ -75,6 +83,8 @@ mod tests {
                 "batch_wait_milliseconds = 200",
                 "batch_wait_milliseconds = 0",
             ),
+            ("otlp_max_bytes = 4_194_304", "otlp_max_bytes = 1_000"),
+            ("otlp_concurrency = 4", "otlp_concurrency = 0"),
             ("search_timeout_seconds = 5", "search_timeout_seconds = 0"),
             ("search_timeout_seconds = 5", "search_timeout = 5"),
         ] {

@@ -2,19 +2,22 @@
 //!
 //! - **Owns** `logging.records`, what the processes of the installation log, a partition a day; and
 //!   `logging.audit_entries`, every business event of every module in one chain of hashes, with its
-//!   end in `logging.audit_head`.
+//!   end in `logging.audit_head`; and `logging.received_batches`, by which a batch of records that is
+//!   sent twice is stored once.
 //! - **Publishes** nothing.
 //! - **Listens** to every module's whole log, each in its order: an event becomes an audit entry.
 //!   Log records are no events: each process that hosts this module stores its own, from the buffer
-//!   that `tracing` fills.
-//! - **Serves** `GET /api/v1/logs` and `GET /api/v1/audit`, to administrators; on the command line,
-//!   `banyan audit verify` and `banyan audit head`.
+//!   that `tracing` fills, and those of other processes and services come over OTLP/HTTP.
+//! - **Serves** `GET /api/v1/logs` and `GET /api/v1/audit`, to administrators; `POST /otlp/v1/logs`, to
+//!   services with the scope `logs:write`; on the command line, `banyan audit verify` and `banyan audit
+//!   head`.
 
 pub mod bench_support;
 mod config;
 mod domain;
 mod http;
 mod jobs;
+mod otlp;
 mod store;
 mod subscribers;
 mod verbs;
@@ -28,6 +31,7 @@ use kernel::{
     routes::Api,
 };
 use sqlx::migrate::Migrator;
+use tokio::sync::Semaphore;
 
 use crate::{
     config::Config,
@@ -46,6 +50,12 @@ struct State {
     db: Db,
     world: World,
     search_timeout: Duration,
+    retention_days: i32,
+    otlp_max_bytes: usize,
+    /// Requests with records that are read and stored at once.
+    otlp_turns: Arc<Semaphore>,
+    /// The names of the modules and of the host, which no service of another may use.
+    ours: Arc<[String]>,
 }
 
 #[async_trait]
@@ -59,7 +69,7 @@ impl kernel::Module for Module {
     }
 
     fn prefixes(&self) -> &'static [&'static str] {
-        &["/api/v1/logs", "/api/v1/audit"]
+        &["/api/v1/logs", "/api/v1/audit", "/otlp"]
     }
 
     fn migrations(&self) -> &'static Migrator {
@@ -132,6 +142,15 @@ impl kernel::Module for Module {
             db,
             world,
             search_timeout: config.search_timeout(),
+            retention_days: config.retention_days,
+            otlp_max_bytes: config.otlp_max_bytes,
+            otlp_turns: Arc::new(Semaphore::new(config.otlp_concurrency)),
+            ours: context
+                .modules
+                .iter()
+                .cloned()
+                .chain(["banyan".to_owned()])
+                .collect(),
         };
         Ok(Started {
             router: http::routes().into_router(state, context.verifier),

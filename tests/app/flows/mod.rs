@@ -3,6 +3,7 @@
 mod audit;
 mod logs;
 mod notifications;
+mod otlp;
 mod profiles;
 mod services;
 mod sessions;

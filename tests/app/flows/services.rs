@@ -381,7 +381,7 @@ async fn a_process_signs_in_as_the_service_of_its_configuration() {
     };
     let edge = as_service("edge");
     let token = edge.get().await.unwrap();
-    let principal = app.app.verifier.verify(token.expose()).unwrap();
+    let principal = app.edge().verifier.verify(token.expose()).unwrap();
     assert_eq!(principal.actor(), "service:edge");
     let again = edge.get().await.unwrap();
     assert_eq!(token.expose(), again.expose());

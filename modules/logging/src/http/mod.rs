@@ -2,6 +2,7 @@
 
 mod filters;
 mod list_audit;
+mod receive_logs;
 mod search_logs;
 
 use std::time::Duration;
@@ -19,6 +20,10 @@ pub(crate) fn routes() -> Routes<State> {
     Routes::new()
         .route(ADMIN, routes!(search_logs::search_logs))
         .route(ADMIN, routes!(list_audit::list_audit))
+        .route(
+            Access::Scope("logs:write"),
+            routes!(receive_logs::receive_logs),
+        )
 }
 
 /// Why a search has no result.

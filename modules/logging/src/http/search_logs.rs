@@ -29,7 +29,7 @@ const MAX_AHEAD: Duration = Duration::DAY;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SearchLogsParams {
-    /// The module, or the host.
+    /// The module, or the host; of records from outside, the service: `shop`, `shop/checkout`.
     service: Option<String>,
     /// This level and what matters more.
     level: Option<Level>,
@@ -60,7 +60,7 @@ pub(crate) struct LogEntry {
     skewed_time: Option<OffsetDateTime>,
     level: Level,
     service: String,
-    /// The Rust path it was written in.
+    /// The Rust path it was written in, or what stands for one elsewhere.
     target: String,
     message: String,
     #[schema(value_type = Object)]
@@ -150,7 +150,7 @@ pub(crate) async fn search_logs(
         None => None,
     };
     let filter = Filter {
-        service: checks.text("service", params.service, 64),
+        service: checks.text("service", params.service, 128),
         level: params.level,
         trace_id: checks.trace_id("trace_id", params.trace_id.as_deref()),
         text: checks.text("text", params.text, 256),

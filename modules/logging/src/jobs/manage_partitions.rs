@@ -1,5 +1,5 @@
 //! Makes the next day's partition of log records, summarises the day's, and drops those that are
-//! past keeping.
+//! past keeping, with the keys of batches that are.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use kernel::{Db, jobs::JobRun};
 use sqlx::error::DatabaseError;
 
-use crate::store::partitions;
+use crate::store::{partitions, received};
 
 /// To drop a day takes a lock that waits for all who read or store records. It gives up soon, so
 /// that those who come after need not wait as well, and tries again between two of them.
@@ -25,6 +25,7 @@ impl JobRun for ManagePartitions {
         let mut conn = self.db.pool().acquire().await?;
         partitions::ensure(&mut conn, self.retention_days).await?;
         partitions::summarize(&mut conn).await?;
+        received::purge(&mut conn).await?;
         let (mut dropped, mut refused) = (0, 0);
         loop {
             match partitions::drop_oldest(&mut conn, self.retention_days).await {

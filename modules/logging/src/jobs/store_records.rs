@@ -88,7 +88,7 @@ impl StoreRecords {
                 }
                 more
             }
-            Err(error) if is_refusal(&error) => {
+            Err(error) if records::is_refusal(&error) => {
                 tracing::error!(%error, records = pending.records.len(), "log records refused");
                 for record in &pending.records {
                     *state
@@ -126,12 +126,7 @@ impl StoreRecords {
         let taken = self.logs.take(room);
         let full = taken.len() == room;
         records.extend(taken);
-        // PostgreSQL cannot hold every time that a record can claim.
-        let oldest = records.iter().map(|r| r.time).min()?;
-        let oldest = oldest.clamp(
-            OffsetDateTime::UNIX_EPOCH,
-            now.max(OffsetDateTime::UNIX_EPOCH),
-        );
+        let oldest = records::oldest(&records, now)?;
         Some(Pending {
             records,
             full,
@@ -160,11 +155,4 @@ impl WorkerRun for StoreRecords {
     async fn run(&self) -> anyhow::Result<bool> {
         Ok(suppressed(self.round()).await)
     }
-}
-
-/// The data itself is at fault (SQLSTATE classes 22, data exception, and 54, limit exceeded): the
-/// same batch fails for ever, and must not hold up all that comes after it.
-fn is_refusal(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| code.starts_with("22") || code.starts_with("54"))
 }

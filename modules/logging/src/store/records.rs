@@ -83,6 +83,21 @@ pub async fn copy(
     Ok(())
 }
 
+/// Since when a batch needs partitions. PostgreSQL cannot hold every time that a record can claim.
+/// Nothing when there are no records.
+pub fn oldest(records: &[LogRecord], now: OffsetDateTime) -> Option<OffsetDateTime> {
+    let oldest = records.iter().map(|record| record.time).min()?;
+    let epoch = OffsetDateTime::UNIX_EPOCH;
+    Some(oldest.clamp(epoch, now.max(epoch)))
+}
+
+/// The data itself is at fault (SQLSTATE classes 22, data exception, and 54, limit exceeded): the
+/// same batch fails for ever, and must not hold up all that comes after it.
+pub fn is_refusal(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("54"))
+}
+
 fn write(rows: &mut Rows, id: i64, batch: &Batch, record: &LogRecord) {
     let (time, skewed) = filed_under(batch, record.time);
     rows.row();
