@@ -2,9 +2,7 @@
 
 use std::net::SocketAddr;
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use axum::{Router, extract::Request, http::StatusCode, routing::any};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::{SinkExt, StreamExt};
 use reqwest::Method;
 use serde_json::{Value, json};
