@@ -117,6 +117,8 @@ pub struct Log {
     pub format: LogFormat,
     pub filter: String,
     pub buffer_records: usize,
+    pub ship_interval_milliseconds: u64,
+    pub spool_max_bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -403,6 +405,16 @@ impl Config {
                 "log.buffer_records",
                 host.log.buffer_records as i128,
                 100..=10_000_000,
+            ),
+            (
+                "log.ship_interval_milliseconds",
+                i128::from(host.log.ship_interval_milliseconds),
+                10..=60_000,
+            ),
+            (
+                "log.spool_max_bytes",
+                i128::from(host.log.spool_max_bytes),
+                1 << 20..=1 << 40,
             ),
         ] {
             let (least, most) = (range.start(), range.end());

@@ -2,7 +2,8 @@
 //!
 //! [`cli`] reads the command line, [`config`] the configuration; [`app`] puts together what modules
 //! share and starts each; [`supervisor`] and [`work`] keep them running; [`gateway`] is the one
-//! front door. The list of modules is in [`modules`], and nowhere else.
+//! front door; [`shipping`] sends the log records of a process without the module logging to the one
+//! that has it. The list of modules is in [`modules`], and nowhere else.
 
 pub mod app;
 pub mod cli;
@@ -17,6 +18,7 @@ pub mod places;
 pub mod secrets;
 pub mod serve;
 pub mod service_token;
+pub mod shipping;
 pub mod supervisor;
 pub mod telemetry;
 pub mod work;

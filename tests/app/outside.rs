@@ -98,7 +98,15 @@ async fn only_those_who_may_call_reach_a_service_and_it_is_told_who_they_are() {
         ("x-request-id", "a-known-request"),
     ];
     let seen = |answer: Answer| answer.expect(200).json()["headers"].clone();
-    let headers = seen(get(&app, "/shop", Some(&app.service_token("robot", "a shop")), &lies).await);
+    let headers = seen(
+        get(
+            &app,
+            "/shop",
+            Some(&app.service_token("robot", "a shop")),
+            &lies,
+        )
+        .await,
+    );
     assert_eq!(headers["x-banyan-principal"], "service:robot");
     assert_eq!(headers["x-banyan-scopes"], "a shop");
     assert_eq!(headers["x-banyan-roles"], "");

@@ -18,8 +18,17 @@ const MAGIC: &[u8; 8] = b"BNYSPL\0\x01";
 const DIGEST: usize = 32;
 const HEAD: usize = MAGIC.len() + DIGEST + 16 + 4;
 
+/// What a file system gives to a file at least: without it, many small batches would take many times
+/// the room they were given.
+const BLOCK: u64 = 4_096;
+
+/// What a batch takes on disk.
 pub(crate) fn size(batch: &Batch) -> u64 {
-    (HEAD + batch.note.len() + batch.payload.len()) as u64
+    size_of((HEAD + batch.note.len() + batch.payload.len()) as u64)
+}
+
+pub(crate) fn size_of(file_bytes: u64) -> u64 {
+    file_bytes.next_multiple_of(BLOCK).max(BLOCK)
 }
 
 /// Writes and syncs it.

@@ -102,7 +102,7 @@ impl Spool {
                 Some(PART) => fs::remove_file(&path)?,
                 Some(BATCH) => {
                     if let Some(number) = number_of(&path) {
-                        sizes.insert(number, fs::metadata(&path)?.len());
+                        sizes.insert(number, file::size_of(fs::metadata(&path)?.len()));
                     }
                 }
                 _ => {}
@@ -124,7 +124,7 @@ impl Spool {
         self.sizes.last_key_value().map_or(0, |(last, _)| last + 1)
     }
 
-    /// Of the files of all batches.
+    /// That the files of all batches take on disk, in whole blocks.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }

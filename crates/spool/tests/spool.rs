@@ -14,8 +14,8 @@ fn batch(n: u8) -> Batch {
     }
 }
 
-/// Bytes of a file of [`batch`].
-const SIZE: u64 = 100;
+/// What a file of [`batch`] takes: a block.
+const SIZE: u64 = 4_096;
 
 fn put(spool: &mut Spool, n: u8) -> Vec<Lost> {
     let mut lost = Vec::new();
@@ -45,13 +45,13 @@ fn files(folder: &Path, extension: &str) -> Vec<std::path::PathBuf> {
 #[test]
 fn batches_come_back_in_order_after_a_start() {
     let folder = tempfile::tempdir().unwrap();
-    let mut spool = Spool::open(folder.path(), 10_000).unwrap();
+    let mut spool = Spool::open(folder.path(), 100_000).unwrap();
     for n in [2, 1, 3] {
         assert_eq!(put(&mut spool, n), []);
     }
     assert_eq!((spool.bytes(), spool.next_number()), (3 * SIZE, 4));
     drop(spool);
-    let mut spool = Spool::open(folder.path(), 10_000).unwrap();
+    let mut spool = Spool::open(folder.path(), 100_000).unwrap();
     assert_eq!((spool.bytes(), spool.next_number()), (3 * SIZE, 4));
     assert_eq!(drain(&mut spool), [batch(1), batch(2), batch(3)]);
     assert_eq!((spool.bytes(), spool.is_empty()), (0, true));
@@ -77,7 +77,7 @@ fn the_oldest_makes_room_but_not_what_is_being_sent() {
     assert_eq!(spool.bytes(), 3 * SIZE);
 
     let mut large = batch(7);
-    large.payload = Bytes::from(vec![7; 400]);
+    large.payload = Bytes::from(vec![7; 3 * 4_096]);
     let mut gone = Vec::new();
     spool.put(7, &large, &mut gone).unwrap();
     assert_eq!(gone, lost(7));
@@ -87,14 +87,14 @@ fn the_oldest_makes_room_but_not_what_is_being_sent() {
 #[test]
 fn who_was_killed_while_writing_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let mut spool = Spool::open(folder.path(), 10_000).unwrap();
+    let mut spool = Spool::open(folder.path(), 100_000).unwrap();
     put(&mut spool, 1);
     drop(spool);
     // Written as far as that, and not renamed.
     let whole = fs::read(&files(folder.path(), "batch")[0]).unwrap();
     let part = folder.path().join("0").join("00000000000000000002.part");
     fs::write(&part, &whole[..50]).unwrap();
-    let mut spool = Spool::open(folder.path(), 10_000).unwrap();
+    let mut spool = Spool::open(folder.path(), 100_000).unwrap();
     assert!(!part.exists());
     assert_eq!(drain(&mut spool), [batch(1)]);
 }
@@ -124,14 +124,14 @@ fn what_cannot_be_read_is_set_aside() {
 #[test]
 fn processes_that_share_a_folder_have_places_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
-    let mut one = Spool::open(folder.path(), 10_000).unwrap();
+    let mut one = Spool::open(folder.path(), 100_000).unwrap();
     put(&mut one, 1);
-    let mut two = Spool::open(folder.path(), 10_000).unwrap();
+    let mut two = Spool::open(folder.path(), 100_000).unwrap();
     put(&mut two, 1);
     assert!(folder.path().join("1").is_dir());
     drop(one);
     // The first place is free again, with what was left there.
-    let mut three = Spool::open(folder.path(), 10_000).unwrap();
+    let mut three = Spool::open(folder.path(), 100_000).unwrap();
     assert_eq!(drain(&mut three), [batch(1)]);
     assert_eq!(drain(&mut two), [batch(1)]);
 }
@@ -139,7 +139,7 @@ fn processes_that_share_a_folder_have_places_of_their_own() {
 #[test]
 fn a_disk_that_refuses_is_told_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let mut spool = Spool::open(folder.path(), 10_000).unwrap();
+    let mut spool = Spool::open(folder.path(), 100_000).unwrap();
     put(&mut spool, 1);
     // In the way of the file that is to be written.
     let part = folder.path().join("0").join("00000000000000000002.part");

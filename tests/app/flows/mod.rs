@@ -8,4 +8,5 @@ mod profiles;
 mod services;
 mod sessions;
 mod setup;
+mod shipping;
 mod sign_up;

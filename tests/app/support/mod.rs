@@ -5,6 +5,7 @@ mod broker;
 pub mod cluster;
 mod host;
 pub mod process;
+pub mod relay;
 pub mod service;
 
 use std::{path::Path, sync::Arc};
