@@ -38,6 +38,8 @@ pub struct Shipper {
     sending: Option<Sending>,
     /// Neither taken by the destination nor by the disk.
     held: Option<(u64, Batch)>,
+    /// Said once.
+    disk_fails: bool,
     /// Nothing is sent before.
     retry_at: Option<Instant>,
 }
@@ -75,6 +77,7 @@ impl Shipper {
             spool: spool.map(|spool| Arc::new(Mutex::new(spool))),
             sending: None,
             held: None,
+            disk_fails: false,
         }
     }
 
@@ -121,12 +124,20 @@ impl Shipper {
 
     /// Makes batches of what waits. The first is sent, if nothing is before it; others are kept.
     async fn gather(&mut self) {
-        // A batch under way is answered soon. Without a disk, the buffer is the place to wait in.
-        if (self.sending.is_some() && !self.has_full_batch()) || self.held.is_some() {
+        // The disk may take now what it refused before. While it does not, the buffer, which sheds the
+        // least important first, is the place to wait in.
+        if let Some((number, batch)) = self.held.take() {
+            self.keep(number, batch).await;
+            if self.held.is_some() {
+                return;
+            }
+        }
+        // A batch under way is answered soon.
+        if self.sending.is_some() && !self.has_full_batch() {
             return;
         }
-        while let Some((number, batch)) = self.next_batch() {
-            if self.sending.is_none() && self.retry_at.is_none() && self.spool_is_empty() {
+        while let Some((number, batch)) = self.next_batch(self.is_clear()) {
+            if self.is_clear() {
                 self.send(number, batch, false);
             } else {
                 self.keep(number, batch).await;
@@ -141,12 +152,22 @@ impl Shipper {
         self.records.len() + self.logs.len() >= MAX_RECORDS
     }
 
-    fn next_batch(&mut self) -> Option<(u64, Batch)> {
+    /// Is there nothing between a new batch and the destination?
+    fn is_clear(&self) -> bool {
+        self.sending.is_none() && self.retry_at.is_none() && self.counters.spooled_bytes() == 0
+    }
+
+    /// `notes_alone`: whether a batch may be of notes only. In a spool that is full such a batch would
+    /// push out records, of which there is a note then, and so on until there are only notes.
+    fn next_batch(&mut self, notes_alone: bool) -> Option<(u64, Batch)> {
         for (key, count) in self.logs.take_dropped() {
             *self.dropped.entry(key).or_default() += count;
         }
         let room = MAX_RECORDS.saturating_sub(self.records.len());
         self.records.extend(self.logs.take(room));
+        if self.records.is_empty() && !notes_alone {
+            return None;
+        }
         let batch = batch::make(&self.world, &mut self.dropped, &mut self.records)?;
         let number = self.next_number;
         self.next_number += 1;
@@ -251,9 +272,14 @@ impl Shipper {
         for Lost { note } in lost {
             self.count_dropped(&note.unwrap_or_default());
         }
-        let Err(error) = result else { return };
+        let Err(error) = result else {
+            self.disk_fails = false;
+            return;
+        };
+        if !std::mem::replace(&mut self.disk_fails, true) {
+            tracing::warn!(%error, "log records cannot be kept on disk and wait in memory");
+        }
         if self.held.is_none() {
-            tracing::warn!(%error, "log records wait in memory");
             self.held = Some((number, batch));
         } else {
             self.count_dropped(&batch.note);
@@ -297,6 +323,9 @@ impl Shipper {
 
     /// Leaves on disk what could not be sent.
     async fn leave(&mut self) {
+        if let Some((number, batch)) = self.held.take() {
+            self.keep(number, batch).await;
+        }
         if let Some(Sending {
             number,
             batch,
@@ -307,13 +336,12 @@ impl Shipper {
             self.keep(number, batch).await;
         }
         while !(self.records.is_empty() && self.logs.is_empty()) {
-            let Some((number, batch)) = self.next_batch() else {
+            let Some((number, batch)) = self.next_batch(false) else {
                 break;
             };
             self.keep(number, batch).await;
         }
-        // Not again and again: a disk that is full drops these as well.
-        if let Some((number, batch)) = self.next_batch() {
+        if let Some((number, batch)) = self.next_batch(true) {
             self.keep(number, batch).await;
         }
         if let Some((_, batch)) = self.held.take() {
@@ -323,10 +351,6 @@ impl Shipper {
         if lost > 0 {
             tracing::error!(records = lost, "log records are lost with this process");
         }
-    }
-
-    fn spool_is_empty(&self) -> bool {
-        self.counters.spooled_bytes() == 0
     }
 
     /// Off the runtime: a disk may take its time. Nothing when there is no spool.

@@ -109,7 +109,7 @@ fn until(holds: impl AsyncFn() -> bool) -> impl Future<Output = ()> {
         let started = Instant::now();
         while !holds().await {
             assert!(
-                started.elapsed() < Duration::from_secs(30),
+                started.elapsed() < Duration::from_secs(60),
                 "waited in vain at {caller}"
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -221,6 +221,14 @@ async fn what_overflows_is_counted_and_the_counts_arrive() {
         until(async || process.logs.is_empty()).await;
     }
     assert!(process.counters.spooled_bytes() <= 4 * 4_096);
+    // The count of what was dropped pushes out nothing else.
+    let five_failures = async || {
+        let failures = process.counters.failures();
+        until(async || process.counters.failures() > failures + 5).await;
+        process.counters.dropped()
+    };
+    let dropped = five_failures().await;
+    assert_eq!(five_failures().await, dropped);
     relay.set(Wire::Whole);
     until(async || {
         let counters = &process.counters;
