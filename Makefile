@@ -1,7 +1,7 @@
 # A few verbs, the same by hand and in CI (.ci/run).
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint prepare bench
+.PHONY: help run split test lint prepare bench
 
 # Builds need no database: the checked queries are described in .sqlx/.
 export SQLX_OFFLINE := true
@@ -13,6 +13,13 @@ run: ## Start everything on http://localhost:8080, with a database and a mailbox
 	@scripts/install-build-tools.sh
 	@scripts/install-postgres.sh
 	BANYAN_ENV=development cargo run -- serve
+
+split: ## Start a gateway and four modules as five processes, each with a database, and NATS
+	@scripts/install-build-tools.sh
+	@scripts/install-postgres.sh
+	@scripts/install-nats.sh
+	cargo build
+	@scripts/split.sh
 
 test: ## Run every test
 	@scripts/install-build-tools.sh

@@ -499,6 +499,33 @@ impl Config {
         faults
     }
 
+    /// Where keys of tokens are fetched from: as configured, else from identity by way of the front
+    /// door, unless it is here.
+    pub fn jwks_url(&self) -> Option<Url> {
+        let told = self.host.service.jwks_url.clone();
+        told.or_else(|| {
+            let away = !self.hosts("identity");
+            away.then(|| self.below_public_url("/.well-known/jwks.json"))
+        })
+    }
+
+    /// Where log records are shipped to: the process of logging, or the front door, which passes them
+    /// on; nowhere when it is here.
+    pub fn logs_url(&self) -> Option<Url> {
+        match &self.place("logging").at {
+            At::Local => None,
+            At::Remote(upstream) => upstream.at.first().cloned(),
+            At::Elsewhere => Some(self.host.server.public_url.clone()),
+        }
+    }
+
+    fn below_public_url(&self, path: &str) -> Url {
+        let mut url = self.host.server.public_url.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}{path}"));
+        url
+    }
+
     /// Does the module run in this process?
     pub fn hosts(&self, module: &str) -> bool {
         self.places[module].is_local()

@@ -18,14 +18,15 @@ const LOOKBACK: Duration = Duration::from_secs(3_600);
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// A verifier that nobody has told of anything yet. It also fetches keys, if configured to.
+/// A verifier that nobody has told of anything yet. Where identity is in another process, it also
+/// fetches keys.
 pub fn verifier(config: &Config, audience: &str, world: &World) -> Verifier {
     let host = &config.host;
     let issuer = host.server.public_url.as_str().trim_end_matches('/');
     let verifier = Verifier::new(issuer, audience, world.clone());
-    match &host.service.jwks_url {
+    match config.jwks_url() {
         Some(url) => {
-            let endpoint = JwksEndpoint::new(url.clone(), http_client::client());
+            let endpoint = JwksEndpoint::new(url, http_client::client());
             verifier.with_key_source(Arc::new(endpoint))
         }
         None => verifier,

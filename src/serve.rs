@@ -9,9 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::App,
-    config::Config,
+    config::{At, Config},
     gateway::{Gateway, server},
-    keys, supervisor, telemetry,
+    keys,
+    modules::MODULES,
+    shipping, supervisor, telemetry,
     work::Roles,
 };
 
@@ -60,6 +62,9 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
                 .await;
         });
     }
+    // Ends after everything else, which may have something to log.
+    let last = CancellationToken::new();
+    let shipping = shipping::of(&app)?.map(|shipper| tokio::spawn(shipper.run(last.clone())));
     let url = format!("http://{}", listener.local_addr()?);
     tokio::spawn(greet(Arc::clone(&app), url, notices_in));
 
@@ -81,6 +86,10 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     serving.await.context("the server")?;
     background.cancel();
     while modules.join_next().await.is_some() {}
+    last.cancel();
+    if let Some(shipping) = shipping {
+        shipping.await.context("shipping of log records")?;
+    }
     drop(gateway);
     match Arc::try_unwrap(app) {
         Ok(app) => app.places.close().await?,
@@ -109,11 +118,12 @@ async fn greet(app: Arc<App>, url: String, mut notices: mpsc::UnboundedReceiver<
         said.push(notice);
     }
     let mut lines = vec![
-        format!("Banyan is ready at {url}"),
+        format!("Banyan is ready at {url}{}", hosting(&app)),
         format!("  API            {url}/api/openapi.json"),
         format!("  health         {url}/health/ready"),
     ];
-    if app.config.development() {
+    let mailbox = &app.config.place("notification").at;
+    if app.config.development() && !matches!(mailbox, At::Elsewhere) {
         lines.push(format!("  mailbox        {url}/dev/mailbox"));
     }
     for slot in app.slots() {
@@ -128,6 +138,16 @@ async fn greet(app: Arc<App>, url: String, mut notices: mpsc::UnboundedReceiver<
     drop(app);
     while let Some(notice) = notices.recv().await {
         let _ = writeln!(std::io::stdout(), "  {notice}");
+    }
+}
+
+/// What this process is, where it is not all there is.
+fn hosting(app: &App) -> String {
+    let names: Vec<_> = app.slots().iter().map(|slot| slot.name()).collect();
+    match names.len() {
+        0 => ": a gateway".to_owned(),
+        n if n == MODULES.len() => String::new(),
+        _ => format!(", with {}", names.join(", ")),
     }
 }
 

@@ -77,8 +77,11 @@ pub async fn serve(gateway: Arc<Gateway>, peer: IpAddr, mut request: Request) ->
         if gateway.is_draining() && status != StatusCode::SWITCHING_PROTOCOLS {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        // Health is asked for every few seconds; its lines would drown the others.
-        if !path.starts_with("/health/") {
+        // Health is asked for every few seconds; its lines would drown the others. And a line for each
+        // shipment of lines would be shipped in its turn, for ever.
+        let quiet = path.starts_with("/health/")
+            || path.starts_with("/otlp/") && response.status().is_success();
+        if !quiet {
             tracing::info!(
                 http.method = method,
                 http.path = path,

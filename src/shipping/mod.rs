@@ -27,7 +27,7 @@ use spool::Spool;
 use url::Url;
 
 pub use self::shipper::Shipper;
-use crate::config::Log;
+use crate::{app::App, config::Log, http_client, service_token::ServiceToken};
 
 /// Where access tokens with the scopes `logs:write` and `logs:write:internal` come from.
 #[async_trait]
@@ -37,6 +37,41 @@ pub trait TokenSource: Send + Sync {
 
     /// The destination refused this token (401): the next one must be new.
     fn refused(&self, token: &Secret);
+}
+
+#[async_trait]
+impl TokenSource for Arc<ServiceToken> {
+    async fn token(&self) -> anyhow::Result<Secret> {
+        Ok(self.get().await?)
+    }
+
+    fn refused(&self, token: &Secret) {
+        ServiceToken::refused(self, token);
+    }
+}
+
+/// The shipper of a process without logging, if it may ship: as which service it does is configured.
+pub fn of(app: &App) -> anyhow::Result<Option<Shipper>> {
+    let Some(url) = app.config.logs_url() else {
+        return Ok(None);
+    };
+    let Some(token) = ServiceToken::new(&app.config, http_client::client()) else {
+        tracing::warn!(
+            "log records stay here: `banyan service create` makes the service, for [service], as which \
+             they are shipped to {url}"
+        );
+        return Ok(None);
+    };
+    let host = &app.config.host;
+    let shipper = Shipper::new(
+        Settings::new(&host.log),
+        &url,
+        Arc::clone(&app.logs),
+        Arc::new(token),
+        &host.server.data_dir,
+        app.world.clone(),
+    )?;
+    Ok(Some(shipper))
 }
 
 /// How records are shipped.

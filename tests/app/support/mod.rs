@@ -139,7 +139,8 @@ impl TestApp {
             let mut behind = variables.clone();
             behind.push(("BANYAN__SERVER__TRUSTED_PROXIES", "127.0.0.0/8"));
             for name in &names {
-                hosts.push(Host::start(&[*name], databases, &behind, None, &clock, &stop).await);
+                let host = Host::start(&[*name], databases, &behind, None, &clock, &stop).await;
+                hosts.push(host);
             }
             let places: Vec<_> = hosts
                 .iter()

@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# The same program as five processes on this machine: a gateway and one per module, each with its own
+# folder and, but for the gateway, its own PostgreSQL; events travel by a nats-server of their own.
+# Everything lies in data/split; Ctrl-C stops it.
+#
+#   scripts/split.sh [PROGRAM]      target/debug/banyan unless told
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+program=${1:-target/debug/banyan}
+data=data/split
+modules=(identity profile notification logging)
+
+mkdir -p "$data/services"
+umask 077
+[ -s "$data/sealing_key" ] || openssl rand -base64 32 >"$data/sealing_key"
+
+for port in 4222 8080 8081 8082 8083 8084 8222; do
+    if (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+        echo "port $port is in use: stop what listens there" >&2
+        exit 1
+    fi
+done
+
+pids=()
+stop() {
+    trap - EXIT INT TERM
+    # The gateway first, so that nobody is sent to a module that has gone; the broker last.
+    for ((n = ${#pids[@]} - 1; n >= 0; n--)); do
+        kill "${pids[n]}" 2>/dev/null || true
+        wait "${pids[n]}" 2>/dev/null || true
+    done
+    echo "stopped"
+}
+trap stop EXIT
+trap 'exit 0' INT TERM
+
+# A program of ours that Ctrl-C does not reach by itself: it is stopped in its turn.
+start() {
+    local name=$1
+    shift
+    setsid "$@" >"$data/$name.log" 2>&1 &
+    pids+=($!)
+}
+
+# Waits until the address answers, or its process has ended.
+answers() {
+    local name=$1 url=$2 pid=${pids[-1]}
+    until curl -fsS -o /dev/null --max-time 2 "$url" 2>/dev/null; do
+        if ! kill -0 "$pid" 2>/dev/null; then
+            echo "$name has ended; the last of $data/$name.log:" >&2
+            tail -n 20 "$data/$name.log" >&2
+            exit 1
+        fi
+        sleep 0.1
+    done
+}
+
+export BANYAN_ENV=${BANYAN_ENV:-development}
+
+start nats "${BANYAN_NATS_SERVER:-nats-server}" -a 127.0.0.1 -p 4222 -m 8222 -js -sd "$data/nats"
+answers nats http://127.0.0.1:8222/healthz
+
+# Each process is a service, to ship its log records; identity knows them before they start.
+banyan() {
+    "$program" --config "config/split/$1.toml" "${@:2}"
+}
+echo "preparing identity"
+banyan identity migrate >/dev/null
+for name in gateway identity profile notification; do
+    banyan identity service create "$name" --name "The process $name" \
+        --scope logs:write --scope logs:write:internal --secret-file "$data/services/$name" >/dev/null
+done
+
+port=8081
+for name in "${modules[@]}"; do
+    echo "starting $name"
+    service=("BANYAN__SERVICE__ID=$name" "BANYAN__SERVICE__SECRET_FILE=$data/services/$name")
+    [ "$name" = logging ] && service=()
+    start "$name" env "${service[@]}" "$program" --config "config/split/$name.toml" serve
+    answers "$name" "http://127.0.0.1:$port/health/live"
+    port=$((port + 1))
+done
+echo "starting gateway"
+start gateway env BANYAN__SERVICE__ID=gateway "BANYAN__SERVICE__SECRET_FILE=$data/services/gateway" \
+    "$program" --config config/split/gateway.toml serve
+answers gateway http://127.0.0.1:8080/health/ready
+until curl -fsS http://127.0.0.1:8080/health/ready | grep -qv down; do
+    sleep 0.1
+done
+
+cat <<END
+
+Banyan runs as five processes: http://localhost:8080
+  health         http://localhost:8080/health/ready
+  mailbox        http://localhost:8080/dev/mailbox
+  identity       http://127.0.0.1:8081
+  profile        http://127.0.0.1:8082
+  notification   http://127.0.0.1:8083
+  logging        http://127.0.0.1:8084
+  NATS           nats://127.0.0.1:4222, http://127.0.0.1:8222
+  logs           $data/*.log
+$(grep -h "with the code" "$data/identity.log" | sed 's/^ */  /' || true)
+Ctrl-C stops them all.
+END
+
+# Until one ends, or somebody stops this: a signal interrupts a wait.
+wait -n "${pids[@]}" || true
+echo "one of the processes has ended: see $data/*.log" >&2
