@@ -1,7 +1,7 @@
 # A few verbs, the same by hand and in CI (.ci/run).
 
 .DEFAULT_GOAL := help
-.PHONY: help run split test lint prepare bench
+.PHONY: help run split test soak lint prepare bench
 
 # Builds need no database: the checked queries are described in .sqlx/.
 export SQLX_OFFLINE := true
@@ -27,6 +27,7 @@ test: ## Run every test
 	@scripts/install-nats.sh
 	@scripts/install-test-tools.sh
 	cargo test --workspace
+	BANYAN_TEST_PLACES=five cargo test --package banyan --test app -- edge flows keys outside routes
 
 # typos is no part of it: on a fresh machine its build takes as long (2.5 minutes of CPU) as cargo-deny's.
 lint: ## Check format, lints, dependencies and the descriptions of queries
@@ -42,6 +43,13 @@ lint: ## Check format, lints, dependencies and the descriptions of queries
 prepare: ## Describe the checked queries anew, after a change of migrations or queries
 	@scripts/install-postgres.sh
 	cargo xtask prepare
+
+soak: ## Run the tests of faults for minutes instead of seconds
+	@scripts/install-build-tools.sh
+	@scripts/install-postgres.sh
+	@scripts/install-nats.sh
+	@scripts/install-test-tools.sh
+	BANYAN_TEST_SOAK=1 cargo test --package banyan --test app faults -- --nocapture --test-threads=1
 
 bench: ## Measure speed and memory against the limits of what Banyan stands on
 	@scripts/install-build-tools.sh

@@ -6,6 +6,7 @@
 mod boundaries;
 mod contracts;
 mod edge;
+mod faults;
 mod flows;
 mod keys;
 mod outside;

@@ -7,6 +7,7 @@ mod host;
 pub mod process;
 pub mod relay;
 pub mod service;
+pub mod split;
 
 use std::{path::Path, sync::Arc};
 

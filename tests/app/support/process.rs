@@ -73,6 +73,15 @@ impl Process {
         Self::start(data_dir, port, "all").ready().await
     }
 
+    /// One that was started in another way.
+    pub fn of(child: Child, port: u16, log: PathBuf) -> Self {
+        Self {
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+            log,
+        }
+    }
+
     pub async fn ready(mut self) -> Self {
         self.answers("/health/ready", 200).await;
         self
