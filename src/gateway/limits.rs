@@ -1,10 +1,13 @@
 //! Rates per client: an IPv4 address, or the /64 network of an IPv6 address, of which one client
-//! usually has all.
+//! usually has all. Instances count together ([`sharing`](super::sharing)).
 
 use std::{
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -15,6 +18,7 @@ use axum::{
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
 use kernel::{Problem, principal::ClientAddress};
 
+use super::sharing::Spent;
 use crate::config::Gateway;
 
 type Limiter = DefaultKeyedRateLimiter<IpAddr>;
@@ -24,7 +28,12 @@ const SWEEP_AT: usize = 10_000;
 
 /// So many requests per client and no more.
 pub struct Rate {
+    /// Which one it is, to other instances.
+    name: Arc<str>,
     limiter: Limiter,
+    spent: Arc<Spent>,
+    /// So many requests of a client are told to other instances at once.
+    much: u32,
     started: Instant,
     /// The second, since then, of the last sweep.
     swept: AtomicU64,
@@ -32,9 +41,12 @@ pub struct Rate {
 
 impl Rate {
     /// Nothing for 0: no limit.
-    pub fn per_minute(requests: u32) -> Option<Self> {
+    pub fn per_minute(name: &str, requests: u32, spent: &Arc<Spent>) -> Option<Self> {
         let quota = Quota::per_minute(NonZeroU32::new(requests)?);
         Some(Self {
+            name: name.into(),
+            spent: Arc::clone(spent),
+            much: requests.div_ceil(100),
             limiter: RateLimiter::keyed(quota),
             started: Instant::now(),
             swept: AtomicU64::new(0),
@@ -44,7 +56,11 @@ impl Rate {
     /// Counts a request; refuses it when its client has sent too many.
     pub fn check(&self, address: IpAddr) -> Result<(), Problem> {
         self.sweep();
-        let checked = self.limiter.check_key(&network(address));
+        let client = network(address);
+        let checked = self.limiter.check_key(&client);
+        if checked.is_ok() {
+            self.spent.add(&self.name, client, self.much);
+        }
         checked.map_err(|refused| {
             let wait = refused.wait_time_from(governor::clock::DefaultClock::default().now());
             let seconds = u32::try_from(wait.as_secs()).unwrap_or(60) + 1;
@@ -56,6 +72,19 @@ impl Rate {
             .detail("Your network has sent more than its share; wait a little.")
             .retry_after(seconds)
         })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Another instance has let so many requests of a client pass.
+    pub fn heard(&self, client: IpAddr, count: u32) {
+        for _ in 0..count {
+            if self.limiter.check_key(&client).is_err() {
+                return;
+            }
+        }
     }
 
     /// Forgets clients that rest: when many are known, and once a second at most, for it looks at each.
@@ -76,10 +105,10 @@ pub struct Limits {
 }
 
 impl Limits {
-    pub fn new(config: &Gateway) -> Self {
+    pub fn new(config: &Gateway, spent: &Arc<Spent>) -> Self {
         Self {
-            auth: Rate::per_minute(config.auth_requests_per_minute),
-            other: Rate::per_minute(config.requests_per_minute),
+            auth: Rate::per_minute("auth", config.auth_requests_per_minute, spent),
+            other: Rate::per_minute("other", config.requests_per_minute, spent),
         }
     }
 
@@ -89,6 +118,10 @@ impl Limits {
             (Some(rate), Some(address)) => rate.check(address),
             _ => Ok(()),
         }
+    }
+
+    pub fn rates(&self) -> impl Iterator<Item = &Rate> {
+        self.auth.iter().chain(&self.other)
     }
 
     /// Sign-in and sign-up: where passwords and codes are guessed, and hashes cost.

@@ -17,6 +17,7 @@ pub mod networks;
 pub mod openapi;
 pub mod outside;
 pub mod server;
+pub mod sharing;
 pub mod trace;
 
 use std::{
@@ -56,6 +57,8 @@ pub struct Gateway {
     draining: AtomicBool,
     roles: Roles,
     limits: limits::Limits,
+    /// What was let pass, for other instances.
+    spent: Arc<sharing::Spent>,
     networks: networks::Networks,
     outside: outside::Routes,
     checks: health::Checks,
@@ -79,10 +82,12 @@ impl Gateway {
             .fallback(|| async { Problem::not_found() })
             .method_not_allowed_fallback(|| async { Problem::method_not_allowed() });
         let config = &app.config.host.gateway;
+        let spent = Arc::default();
         Ok(Arc::new(Self {
-            limits: limits::Limits::new(config),
+            limits: limits::Limits::new(config, &spent),
             networks: networks::Networks::new(&config.networks),
-            outside: outside::Routes::new(&app)?,
+            outside: outside::Routes::new(&app, &spent)?,
+            spent,
             homes: homes::Homes::new(&app)?,
             own,
             app,
@@ -93,7 +98,7 @@ impl Gateway {
         }))
     }
 
-    /// Looks after the services behind the edge until `stop`.
+    /// Looks after the services behind the edge, and counts with other instances, until `stop`.
     pub async fn watch(&self, stop: CancellationToken) {
         let services = self.outside.iter().map(|route| &route.upstream);
         let services = services.chain(self.homes.remote());
@@ -101,7 +106,14 @@ impl Gateway {
             let (upstream, stop) = (Arc::clone(upstream), stop.clone());
             async move { upstream.watch(stop).await }
         };
-        futures::future::join_all(services.map(watch)).await;
+        let heard = |name: &str, client, count| {
+            let mut rates = self.limits.rates().chain(self.outside.rates());
+            if let Some(rate) = rates.find(|rate| rate.name() == name) {
+                rate.heard(client, count);
+            }
+        };
+        let sharing = sharing::run(&self.app, &self.spent, heard, stop.clone());
+        tokio::join!(futures::future::join_all(services.map(watch)), sharing);
     }
 
     /// From now on the process is not ready.

@@ -9,6 +9,7 @@ mod edge;
 mod faults;
 mod flows;
 mod keys;
+mod limits;
 mod outside;
 mod processes;
 mod routes;

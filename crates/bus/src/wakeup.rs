@@ -56,13 +56,7 @@ impl Wakeup {
 
     /// Passes a hint on. One that would not survive the wire reaches this process only.
     pub fn hint(&self, hint: Hint) {
-        let fits = hint.topic.len() + hint.key.len() < MAX_PAYLOAD_BYTES / 2
-            && !hint
-                .topic
-                .chars()
-                .chain(hint.key.chars())
-                .any(char::is_control);
-        if fits {
+        if travels(&hint) {
             let mut pending = self.pending.lock().expect("no holder panics");
             if pending.hints.len() < MAX_HINTS {
                 pending.hints.insert((hint.topic.clone(), hint.key.clone()));
@@ -131,6 +125,12 @@ impl Wakeup {
             }
         }
     }
+}
+
+/// Does a hint survive the wire, whichever it is?
+pub(crate) fn travels(hint: &Hint) -> bool {
+    let mut chars = hint.topic.chars().chain(hint.key.chars());
+    hint.topic.len() + hint.key.len() < MAX_PAYLOAD_BYTES / 2 && !chars.any(char::is_control)
 }
 
 /// The sender, then a line for each call: `events`, or a hint's topic and key.

@@ -24,6 +24,7 @@ use super::{
     is_below,
     limits::{Rate, client},
     networks::Lists,
+    sharing::Spent,
 };
 use crate::app::App;
 
@@ -46,17 +47,21 @@ pub struct Outside {
 }
 
 impl Routes {
-    pub fn new(app: &App) -> anyhow::Result<Self> {
+    pub fn new(app: &App, spent: &Arc<Spent>) -> anyhow::Result<Self> {
         let routes = &app.config.host.gateway.routes;
         let mut routes = routes
             .iter()
             .map(|settings| {
-                let route = Outside::new(app, settings.clone());
+                let route = Outside::new(app, settings.clone(), spent);
                 route.with_context(|| format!("gateway.routes {:?}", settings.name))
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
         routes.sort_by_key(|route| std::cmp::Reverse(route.settings.prefix.len()));
         Ok(Self(routes))
+    }
+
+    pub fn rates(&self) -> impl Iterator<Item = &Rate> {
+        self.iter().filter_map(|route| route.rate.as_ref())
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Outside> {
@@ -70,13 +75,17 @@ impl Routes {
 }
 
 impl Outside {
-    fn new(app: &App, settings: Settings) -> anyhow::Result<Self> {
+    fn new(app: &App, settings: Settings, spent: &Arc<Spent>) -> anyhow::Result<Self> {
         let (set, remove) = settings.headers()?;
         let streams = app.streams.child_token();
         let most = app.config.host.server.max_body_bytes;
         Ok(Self {
             upstream: Upstream::new(&*settings.name, settings.upstream(), streams)?,
-            rate: Rate::per_minute(settings.requests_per_minute),
+            rate: Rate::per_minute(
+                &format!("route:{}", settings.name),
+                settings.requests_per_minute,
+                spent,
+            ),
             networks: Lists {
                 allow: settings.allow.clone(),
                 deny: settings.deny.clone(),

@@ -1,9 +1,9 @@
 //! The real application on a fresh database, with a clock, randomness and delivery that the test
 //! decides.
 
-mod broker;
+pub mod broker;
 pub mod cluster;
-mod host;
+pub mod host;
 pub mod process;
 pub mod relay;
 pub mod service;

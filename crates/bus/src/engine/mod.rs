@@ -31,7 +31,7 @@ use crate::{
     subscriber::{Subscriber, lease_name},
     transport::{Network, Reader, Served},
     trouble::Trouble,
-    wakeup::Wakeup,
+    wakeup::{self, Wakeup},
 };
 use broadcast::Following;
 
@@ -48,6 +48,8 @@ pub struct Bus {
     /// Moves when a module is attached: subscriptions may wait for their publisher.
     attached: watch::Sender<usize>,
     hints: tokio::sync::broadcast::Sender<Hint>,
+    /// Other processes' hints come in by it.
+    _hearing: Option<Served>,
     broadcasts: Mutex<Vec<Arc<Following>>>,
 }
 
@@ -65,6 +67,8 @@ pub struct Attached {
 
 impl Bus {
     pub fn new(instance: Uuid, settings: Settings, network: Option<Arc<dyn Network>>) -> Arc<Self> {
+        let hints = tokio::sync::broadcast::Sender::new(1_024);
+        let hearing = network.as_ref().map(|network| network.hear(hints.clone()));
         Arc::new(Self {
             network,
             instance,
@@ -73,7 +77,8 @@ impl Bus {
             wakeups: Mutex::default(),
             modules: Mutex::default(),
             attached: watch::Sender::new(0),
-            hints: tokio::sync::broadcast::Sender::new(1_024),
+            hints,
+            _hearing: hearing,
             broadcasts: Mutex::default(),
         })
     }
@@ -324,8 +329,16 @@ impl EventBus for Bus {
     }
 
     fn hint(&self, hint: Hint) {
-        let module = hint.topic.split('.').next().unwrap_or_default().to_owned();
-        self.wakeup(&module).hint(hint);
+        let Some(network) = &self.network else {
+            let module = hint.topic.split('.').next().unwrap_or_default().to_owned();
+            self.wakeup(&module).hint(hint);
+            return;
+        };
+        // Without listeners there is nobody to tell in this process.
+        let _ = self.hints.send(hint.clone());
+        if wakeup::travels(&hint) {
+            network.hint(hint);
+        }
     }
 
     fn hints(&self) -> tokio::sync::broadcast::Receiver<Hint> {

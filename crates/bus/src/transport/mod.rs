@@ -10,7 +10,11 @@ pub mod nats;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::{sync::watch, task::JoinHandle};
+use kernel::Hint;
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinHandle,
+};
 
 use crate::source::{Error, LocalLog, Source};
 
@@ -39,6 +43,12 @@ pub trait Network: Send + Sync {
     /// Carries a log's new events to whoever reads it elsewhere, while the lease of the log's
     /// sequencer is held here: two that carried would only hinder each other. Does not return.
     async fn relay(&self, log: Arc<LocalLog>, lease: watch::Receiver<Option<i64>>);
+
+    /// Sends a hint to all other processes, if it can be done at once: best effort.
+    fn hint(&self, hint: Hint);
+
+    /// Passes other processes' hints on, until what is returned is dropped.
+    fn hear(&self, hints: broadcast::Sender<Hint>) -> Served;
 }
 
 /// A task that ends with its owner.

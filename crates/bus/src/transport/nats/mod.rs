@@ -10,6 +10,7 @@
 
 mod connection;
 mod feed;
+mod hints;
 mod log_service;
 mod relay;
 mod remote;
@@ -21,7 +22,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_nats::{Client, jetstream};
 use async_trait::async_trait;
-use tokio::sync::watch;
+use kernel::Hint;
+use tokio::sync::{broadcast, watch};
 
 use super::{Network, Reader, Served};
 use crate::source::{Error, LocalLog, Source};
@@ -35,6 +37,7 @@ pub struct Nats {
     settings: Settings,
     /// Counts connections made: what a stream or a consumer was before may be gone after.
     connections: watch::Receiver<u64>,
+    hints: hints::Hints,
 }
 
 /// Whoever is asked has as long to answer.
@@ -50,6 +53,7 @@ impl Nats {
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(ANSWER_TIMEOUT);
         Ok(Arc::new(Self {
+            hints: hints::Hints::start(client.clone(), &settings),
             client,
             jetstream,
             settings,
@@ -70,6 +74,14 @@ impl Network for Arc<Nats> {
 
     async fn relay(&self, log: Arc<LocalLog>, lease: watch::Receiver<Option<i64>>) {
         relay::run(self, &log, lease).await;
+    }
+
+    fn hint(&self, hint: Hint) {
+        self.hints.send(hint);
+    }
+
+    fn hear(&self, hints: broadcast::Sender<Hint>) -> Served {
+        self.hints.hear(hints)
     }
 }
 
