@@ -1,26 +1,24 @@
 //! What every transport owes: one suite, run against each of them on a real PostgreSQL.
 //!
-//! The cases know only [`transport::Transport`]. A transport passes them by implementing it and
+//! The cases know only [`Transport`]. A transport passes them by implementing it and
 //! being named in `main`.
 
-mod broker;
-mod buses;
-mod case;
 mod cases;
-mod cluster;
-mod instance;
-mod language;
-mod probe;
-mod transport;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
 
-use buses::{Buses, InProcess, OverNats};
-use case::Case;
-use cluster::Cluster;
-use transport::Transport;
+use support::{
+    broker,
+    buses::{Buses, InProcess, OverNats},
+    case::{self, Case},
+    cluster::{self, Cluster},
+    instance, language,
+    transport::{self, Transport},
+};
 
 /// Cases wait for leases and retries more than they compute.
 const THREADS: usize = 6;

@@ -15,7 +15,7 @@ use kernel::Subscription;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use crate::{
+use super::{
     cluster::{Cluster, Database},
     instance::Instance,
     probe,

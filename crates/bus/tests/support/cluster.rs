@@ -17,7 +17,7 @@ use sqlx::{
 };
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
-use crate::language::{MODULES, migrations};
+use super::language::{MODULES, migrations};
 
 const SECRET: &[u8] = b"the secret of this suite";
 const TEMPLATE: &str = "conformance";

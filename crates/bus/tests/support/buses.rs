@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{broker, transport::Transport};
+use super::{broker, transport::Transport};
 
 /// A bus, and by what it reaches others.
 pub(crate) struct Buses<N> {

@@ -15,7 +15,7 @@ use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{cluster::Database, language::Numbered, transport::Transport};
+use super::{cluster::Database, language::Numbered, transport::Transport};
 
 pub(crate) struct Instance<T> {
     id: Uuid,

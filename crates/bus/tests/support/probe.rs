@@ -34,7 +34,7 @@ pub(crate) async fn execute(pool: &PgPool, statement: &str) {
 /// Takes all rows from the tables of the bus and of the suite.
 pub(crate) async fn empty(pool: &PgPool) {
     let mut statements = String::new();
-    for module in crate::language::MODULES {
+    for module in super::language::MODULES {
         for table in [
             "outbox",
             "log",
@@ -137,7 +137,7 @@ pub(crate) async fn assert_once(pool: &PgPool, subscription: &str, types: &[&str
 /// Positions and the numbers of each subject are dense and agree, and each event tells rightly
 /// what came before it.
 pub(crate) async fn assert_log_is_sound(pool: &PgPool) {
-    for module in crate::language::MODULES {
+    for module in super::language::MODULES {
         let query = format!(
             "SELECT
                 (SELECT count(*) FROM (
