@@ -11,9 +11,11 @@ use futures::StreamExt;
 use kernel::{Envelope, event::topic_of};
 
 use super::{
-    Nats, stream, transport,
+    Nats,
+    stream::{self, Last},
+    transport,
     window::{Arrived, Window},
-    wire::{self, Question},
+    wire::{self, PageAnswer, Question},
 };
 use crate::{source::Error, transport::Reader, trouble::Trouble};
 
@@ -108,6 +110,11 @@ impl Feed {
     /// acknowledgements, which would be a second truth; it is made anew by each who takes over.
     async fn consumer(&self, stream: &Stream) -> Result<Consumer<pull::Config>, Error> {
         let end = stream::end(stream).await?;
+        if let Some(last) = &end.last
+            && !self.is_of_log(last).await
+        {
+            return Err(transport("it is of another log"));
+        }
         let name = self.reader.name.replace('.', "-");
         let durable = self.reader.durable.then(|| name.clone());
         if durable.is_some() {
@@ -128,6 +135,23 @@ impl Feed {
             ..pull::Config::default()
         };
         stream.create_consumer(config).await.map_err(transport)
+    }
+
+    /// When the publisher's database was brought back from a backup, the stream is of a log that is no
+    /// more, until the relay makes it anew. A publisher that is away cannot tell.
+    async fn is_of_log(&self, last: &Last) -> bool {
+        let read = Question::Read {
+            after: last.pos - 1,
+            until: last.pos,
+            topics: None,
+            limit: 1,
+        };
+        let page = self.nats.ask::<PageAnswer>(&self.publisher, &read).await;
+        let head = self.nats.ask(&self.publisher, &Question::Head).await;
+        match (page, head) {
+            (Ok(page), Ok(head)) => last.is_of(page.events.first(), head),
+            _ => true,
+        }
     }
 
     fn read(&self, message: &Message) -> Result<Arrived, Error> {

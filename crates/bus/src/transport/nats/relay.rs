@@ -142,10 +142,7 @@ async fn agreeing(nats: &Nats, log: &LocalLog, stream: Stream) -> Result<(Stream
         return Ok((stream, end));
     };
     let page = log.read(last.pos - 1, last.pos, None, 1).await?;
-    let in_log = page.events.first().map(|event| event.id.to_string());
-    // Erased or trimmed since.
-    let gone = in_log.is_none() && last.pos <= log.head().await?;
-    if in_log == last.id || gone {
+    if last.is_of(page.events.first(), log.head().await?) {
         return Ok((stream, end));
     }
     tracing::warn!(

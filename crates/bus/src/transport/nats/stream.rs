@@ -5,6 +5,8 @@ use async_nats::jetstream::{
     stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream},
 };
 
+use kernel::Envelope;
+
 use super::{Nats, transport, wire};
 use crate::source::Error;
 
@@ -106,6 +108,17 @@ pub(super) async fn end(stream: &Stream) -> Result<End, Error> {
         });
     }
     Ok(end)
+}
+
+impl Last {
+    /// Is it of a log that goes as far as `head`, and has this event at the position? What the log has
+    /// not got any more was erased or trimmed since.
+    pub(super) fn is_of(&self, in_log: Option<&Envelope>, head: i64) -> bool {
+        match in_log {
+            Some(event) => self.id == Some(event.id.to_string()),
+            None => self.id.is_none() || self.pos <= head,
+        }
+    }
 }
 
 impl End {
