@@ -1,9 +1,14 @@
 //! Signing in to NATS, and staying there.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
 use kernel::Secret;
 use tokio::sync::watch;
 
@@ -60,7 +65,10 @@ pub(super) async fn connect(
     let connected = options(settings, counter.clone())?;
     match connected.connect(&settings.urls).await {
         Ok(client) => Ok((client, connections)),
-        Err(error) if refused(error.kind()) => {
+        Err(error) if is_tls(&error) => {
+            Err(error).with_context(|| format!("TLS with NATS at {}", settings.urls.join(", ")))
+        }
+        Err(error) if is_refused(&error) => {
             Err(error).with_context(|| format!("NATS at {}", settings.urls.join(", ")))
         }
         Err(error) => {
@@ -75,13 +83,27 @@ pub(super) async fn connect(
     }
 }
 
-fn refused(kind: ConnectErrorKind) -> bool {
+fn is_refused(error: &ConnectError) -> bool {
     matches!(
-        kind,
+        error.kind(),
         ConnectErrorKind::Authentication
             | ConnectErrorKind::AuthorizationViolation
             | ConnectErrorKind::ServerParse
     )
+}
+
+/// Certificates of either side that do not do, files that cannot be read, a server without TLS: another
+/// try would fail in the same way.
+fn is_tls(error: &ConnectError) -> bool {
+    match error.kind() {
+        ConnectErrorKind::Tls => true,
+        // What rustls does not agree to comes as an I/O error of this kind.
+        ConnectErrorKind::Io => error
+            .source()
+            .and_then(|source| source.downcast_ref::<io::Error>())
+            .is_some_and(|error| error.kind() == io::ErrorKind::InvalidData),
+        _ => false,
+    }
 }
 
 fn options(
@@ -113,12 +135,21 @@ fn options(
             .context("bus.nats.credentials")?,
     };
     if let Some(path) = &settings.tls.ca_file {
-        options = options.add_root_certificates(path.clone());
+        options = options.add_root_certificates(readable("tls_ca_file", path)?);
     }
     if let Some((certificate, key)) = &settings.tls.client {
-        options = options.add_client_certificate(certificate.clone(), key.clone());
+        options = options.add_client_certificate(
+            readable("tls_cert_file", certificate)?,
+            readable("tls_key_file", key)?,
+        );
     }
     Ok(options)
+}
+
+/// The client would not say which file it missed.
+fn readable(key: &str, path: &Path) -> Result<PathBuf, anyhow::Error> {
+    std::fs::File::open(path).with_context(|| format!("bus.nats.{key}: {}", path.display()))?;
+    Ok(path.to_owned())
 }
 
 fn told(event: &Event, counter: &watch::Sender<u64>) {
