@@ -1,0 +1,102 @@
+//! Streams and consumers: made once, and changed when they should be otherwise.
+
+use std::time::Duration;
+
+use bus::transport::nats::Settings;
+use futures::TryStreamExt;
+
+use crate::{
+    broker::{Broker, Eye, Over, live, reach, settings},
+    support::{
+        case::Case,
+        language::{Numbered, OrderPlaced, desk, orders},
+    },
+};
+
+pub(crate) async fn a_second_start_changes_nothing(case: &Case<Over>) {
+    let broker = Broker::start("");
+    let settings = settings(vec![broker.server.url()]);
+    let eye = Eye::on(&settings).await;
+    let first = live(case, &settings, &eye).await;
+    let before = eye.info().await;
+    let second = live(case, &settings, &eye).await;
+    let after = eye.info().await;
+    assert_eq!(before.created, after.created);
+    assert_eq!(before.config, after.config);
+    let more = after.state.last_sequence - before.state.last_sequence;
+    assert_eq!(more, u64::try_from(second - first).unwrap());
+    assert_eq!(after.state.messages, after.state.last_sequence);
+    let stream = eye.stream().await.unwrap();
+    let consumers: Vec<_> = stream.consumer_names().try_collect().await.unwrap();
+    assert_eq!(consumers, ["desk-orders"]);
+}
+
+pub(crate) async fn another_configuration_changes_the_stream(case: &Case<Over>) {
+    let broker = Broker::start("");
+    let before = settings(vec![broker.server.url()]);
+    let eye = Eye::on(&before).await;
+    live(case, &before, &eye).await;
+    let old = eye.info().await;
+    let after = Settings {
+        keep: Duration::from_secs(7_200),
+        max_bytes: Some(1 << 20),
+        ..before
+    };
+    live(case, &after, &eye).await;
+    let new = eye.info().await;
+    assert_eq!(new.created, old.created);
+    assert_eq!(new.state.first_sequence, old.state.first_sequence);
+    assert_eq!(new.config.max_age, after.keep);
+    assert_eq!(Some(new.config.max_bytes), after.max_bytes);
+}
+
+/// One server cannot keep three copies: the reader gets by with the log.
+pub(crate) async fn a_stream_that_cannot_be_made_loses_nothing(case: &Case<Over>) {
+    let broker = Broker::start("");
+    let wanted = Settings {
+        replicas: 3,
+        ..settings(vec![broker.server.url()])
+    };
+    reach(case, &wanted);
+    let a = case.run(vec![orders(desk("orders"))]).await;
+    a.publish((1..=3).map(|n| OrderPlaced::new("order", n)))
+        .await;
+    case.settled().await;
+    case.assert_once("orders", &["shop.order.placed.v1"]).await;
+    assert!(Eye::on(&wanted).await.stream().await.is_none());
+    a.stop().await;
+}
+
+/// As after a backup was brought back: positions are taken again, by other events.
+pub(crate) async fn a_stream_of_another_log_is_made_anew(case: &Case<Over>) {
+    let broker = Broker::start("");
+    let settings = settings(vec![broker.server.url()]);
+    let eye = Eye::on(&settings).await;
+    live(case, &settings, &eye).await;
+    let old = eye.info().await.created;
+    case.empty().await;
+    let head = live(case, &settings, &eye).await;
+    let stream = eye.info().await;
+    assert!(stream.created > old);
+    assert!(stream.state.messages <= u64::try_from(head).unwrap());
+}
+
+pub(crate) async fn copies_outlive_a_server(case: &Case<Over>) {
+    let mut brokers = Broker::cluster(3);
+    let urls: Vec<_> = brokers.iter().map(|broker| broker.server.url()).collect();
+    let one = settings(urls);
+    let eye = Eye::on(&one).await;
+    live(case, &one, &eye).await;
+    let three = Settings { replicas: 3, ..one };
+    live(case, &three, &eye).await;
+    case.eventually("two more copies, in step", async || {
+        let cluster = eye.info().await.cluster.expect("a cluster");
+        cluster.replicas.len() == 2 && cluster.replicas.iter().all(|peer| peer.current)
+    })
+    .await;
+    let leader = eye.info().await.cluster.and_then(|cluster| cluster.leader);
+    let leader = leader.expect("a leader");
+    let leader: usize = leader.trim_start_matches("server-").parse().unwrap();
+    brokers[leader].server.kill();
+    live(case, &three, &eye).await;
+}
