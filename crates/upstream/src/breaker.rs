@@ -12,6 +12,16 @@ use crate::settings::{Breaker as Settings, Health};
 
 const BUCKETS: usize = 10;
 
+/// What a look at an address's health said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Probed {
+    Good,
+    /// It answered that it is not well, or nobody listens there.
+    Bad,
+    /// No answer in time, or a broken one: busy, perhaps.
+    Silent,
+}
+
 /// How a request ended for the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -165,9 +175,13 @@ impl Breaker {
     }
 
     /// What a look at its health said.
-    pub(crate) fn probed(&mut self, now: Instant, good: bool) {
-        if !good {
-            self.bad_health = self.bad_health.saturating_add(1);
+    pub(crate) fn probed(&mut self, now: Instant, health: Probed) {
+        if health != Probed::Good {
+            self.bad_health = match health {
+                // It says so itself, or is not there: no need to ask again.
+                Probed::Bad => self.failures_to_be_down.max(self.bad_health),
+                _ => self.bad_health.saturating_add(1),
+            };
             if self.is_unhealthy() {
                 self.down_since.get_or_insert(now);
             }
@@ -311,7 +325,7 @@ mod tests {
         feed(&mut breaker, now, &[(1, Outcome::Broken)]);
         assert!(breaker.is_open());
         // A good health check says that it can be reached again.
-        breaker.probed(now, true);
+        breaker.probed(now, Probed::Good);
         assert_eq!(breaker.look(now), Passage::Free);
         assert_eq!(breaker.down_since(), None);
     }
@@ -320,7 +334,7 @@ mod tests {
     fn trials_decide_and_are_few() {
         let (mut breaker, now) = breaker();
         feed(&mut breaker, now, &[(20, Outcome::Failed)]);
-        breaker.probed(now, true);
+        breaker.probed(now, Probed::Good);
         assert!(
             breaker.is_open(),
             "it fails at work, whatever its health says"
@@ -365,14 +379,16 @@ mod tests {
     #[test]
     fn bad_health_shuts_it_and_good_health_opens_it() {
         let (mut breaker, now) = breaker();
-        breaker.probed(now, false);
-        breaker.probed(now, false);
+        breaker.probed(now, Probed::Silent);
+        breaker.probed(now, Probed::Silent);
         assert_eq!(breaker.pass(now), Passage::Free);
-        breaker.probed(now, false);
+        breaker.probed(now, Probed::Silent);
         assert_eq!(breaker.pass(now), Passage::Shut(None));
         assert_eq!(breaker.down_since(), Some(now));
-        breaker.probed(now, true);
+        breaker.probed(now, Probed::Good);
         assert_eq!(breaker.pass(now), Passage::Free);
         assert_eq!(breaker.down_since(), None);
+        breaker.probed(now, Probed::Bad);
+        assert_eq!(breaker.pass(now), Passage::Shut(None), "at once");
     }
 }

@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Upstream,
-    address::{Address, Connection},
+    address::{Address, Connection, Failure},
     body::Outgoing,
+    breaker::Probed,
 };
 
 /// Of the answer to a look at the health, at most.
@@ -105,28 +106,34 @@ impl Upstream {
         for address in self.choice.addresses().iter() {
             let (address, path) = (Arc::clone(address), self.settings.health.path.clone());
             probes.spawn(async move {
-                let good = timeout(patience, probe(&address, &path)).await;
-                let good = matches!(good, Ok(Some(())));
-                address.with_breaker(|breaker| breaker.probed(Instant::now(), good));
+                let health = timeout(patience, probe(&address, &path)).await;
+                let health = health.unwrap_or(Probed::Silent);
+                address.with_breaker(|breaker| breaker.probed(Instant::now(), health));
             });
         }
         while probes.join_next().await.is_some() {}
     }
 }
 
-/// Asks one address; nothing when the answer is bad or none.
-async fn probe(address: &Arc<Address>, path: &str) -> Option<()> {
+/// Asks one address.
+async fn probe(address: &Arc<Address>, path: &str) -> Probed {
     let (body, _) = Outgoing::new(Body::empty());
-    let mut request = Request::get(path).body(body).ok()?;
+    let Ok(mut request) = Request::get(path).body(body) else {
+        return Probed::Bad;
+    };
     let headers = request.headers_mut();
     headers.insert(header::HOST, address.origin.authority.clone());
     let agent = HeaderValue::from_static("banyan-health");
     headers.insert(header::USER_AGENT, agent);
-    let (answer, sender) = address.send(request, Connection::Any).await.ok()?;
+    let (answer, sender) = match address.send(request, Connection::Any).await {
+        Ok(sent) => sent,
+        Err(Failure::NotSent(..)) => return Probed::Bad,
+        Err(Failure::Broken(_)) => return Probed::Silent,
+    };
     let good = answer.status().as_u16() < 400;
     let body = Limited::new(answer.into_body(), MAX_HEALTH_BYTES);
     if body.collect().await.is_ok() {
         address.keep(sender);
     }
-    good.then_some(())
+    if good { Probed::Good } else { Probed::Bad }
 }

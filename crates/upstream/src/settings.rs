@@ -78,7 +78,8 @@ pub struct Health {
     /// How often, and how long an answer may take, in seconds.
     pub interval_seconds: u64,
     pub timeout_seconds: u64,
-    /// Bad answers in a row from which the address is down.
+    /// Questions in a row without an answer from which the address is down; an answer that says so,
+    /// or nobody there to ask, is enough at once.
     pub failures: u32,
 }
 

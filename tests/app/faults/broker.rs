@@ -6,7 +6,7 @@ use crate::support::split::{Split, send};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_broker_may_go_and_come_back_with_nothing() {
     let mut split = Split::start().await;
-    let load = Load::start(&split.url, 3);
+    let load = Load::start(&split, 3);
     load.more(3).await;
     for emptied in [false, true] {
         tokio::task::block_in_place(|| split.nats.kill());

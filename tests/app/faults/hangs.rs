@@ -23,7 +23,7 @@ async fn profile(http: &Client, url: &str) -> (StatusCode, bool, Duration) {
 async fn a_module_that_hangs_is_left_alone_until_it_answers() {
     let mut split = Split::start().await;
     let http = Client::new();
-    let load = Load::start(&split.url, 2);
+    let load = Load::start(&split, 2);
     load.more(2).await;
     split.signal("profile", "STOP").await;
     // After some patience it is known to be down, and nobody waits for it any more.
@@ -57,7 +57,7 @@ async fn a_module_that_hangs_is_left_alone_until_it_answers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_down_takes_its_module_alone() {
     let mut split = Split::start().await;
-    let load = Load::start(&split.url, 2);
+    let load = Load::start(&split, 2);
     load.more(2).await;
     for signal in ["STOP", "KILL"] {
         let server = postmaster(&split, "profile");

@@ -8,7 +8,7 @@ use crate::support::split::{GATEWAY, Split, names};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_process_may_be_killed_at_any_time() {
     let mut split = Split::start().await;
-    let load = Load::start(&split.url, 4);
+    let load = Load::start(&split, 4);
     load.more(4).await;
     let mut order: Vec<_> = names().collect();
     // And at random, where there is time.

@@ -1,9 +1,10 @@
 //! A steady load of registrations, logins, edits and reads, and what came of it.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -39,10 +40,20 @@ pub struct Tally {
     /// The connection could not be made or broke, while the gateway was killed.
     broken: AtomicU64,
     wrong: Mutex<Vec<String>>,
+    /// The last refusals, for those who expect none.
+    refusals: Mutex<VecDeque<String>>,
+}
+
+impl Tally {
+    fn note(&self, refusal: String) {
+        let mut refusals = self.refusals.lock().expect("no holder panics");
+        refusals.truncate(9);
+        refusals.push_front(refusal);
+    }
 }
 
 impl Load {
-    pub fn start(url: &str, people: usize) -> Self {
+    pub fn start(split: &Split, people: usize) -> Self {
         let tally = Arc::new(Tally::default());
         let http = Client::builder()
             .timeout(Duration::from_secs(40))
@@ -52,7 +63,11 @@ impl Load {
         for _ in 0..people {
             let person = Person {
                 http: http.clone(),
-                url: url.to_owned(),
+                urls: [split.url.clone()]
+                    .into_iter()
+                    .chain(split.second_url.clone())
+                    .collect(),
+                front_door: AtomicUsize::new(0),
                 tally: Arc::clone(&tally),
             };
             workers.spawn(person.live());
@@ -100,6 +115,12 @@ impl Load {
         )
     }
 
+    /// The last requests that were refused in good order.
+    pub fn refusals(&self) -> Vec<String> {
+        let refusals = self.tally.refusals.lock().expect("no holder panics");
+        refusals.iter().cloned().collect()
+    }
+
     /// Ends it; every answer was right, or a refusal in good order.
     pub async fn stop(mut self) -> u64 {
         self.tally.stop.store(true, Ordering::SeqCst);
@@ -115,7 +136,9 @@ impl Load {
 
 struct Person {
     http: Client,
-    url: String,
+    /// As a balancer knows them.
+    urls: Vec<String>,
+    front_door: AtomicUsize,
     tally: Arc<Tally>,
 }
 
@@ -154,9 +177,10 @@ impl Person {
         body: Option<Value>,
         expected: &[u16],
     ) -> Option<(u16, Option<String>, Value)> {
+        let door = self.front_door.load(Ordering::SeqCst) % self.urls.len();
         let mut request = self
             .http
-            .request(method.clone(), format!("{}{path}", self.url));
+            .request(method.clone(), format!("{}{path}", self.urls[door]));
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
@@ -178,6 +202,11 @@ impl Person {
         };
         let (status, etag, retry, text) = match sent {
             Ok(answer) => answer,
+            // Nobody listens there: a balancer takes the next.
+            Err(error) if error.is_connect() && self.urls.len() > 1 => {
+                self.front_door.fetch_add(1, Ordering::SeqCst);
+                return None;
+            }
             Err(error) => {
                 if self.tally.gateway_down.load(Ordering::SeqCst) {
                     self.tally.broken.fetch_add(1, Ordering::SeqCst);
@@ -194,6 +223,7 @@ impl Person {
         );
         if refused && retry.is_some() {
             self.tally.refused.fetch_add(1, Ordering::SeqCst);
+            self.tally.note(format!("{method} {path}: {status} {text}"));
             self.pause().await;
             return None;
         }

@@ -2,6 +2,7 @@
 
 mod broker;
 mod hangs;
+mod instances;
 mod kills;
 mod load;
 mod outage;

@@ -87,15 +87,33 @@ pub struct Databases {
 
 impl Databases {
     pub async fn fresh() -> Self {
+        Self::some(if is_split() { MODULES.len() } else { 1 }).await
+    }
+
+    /// One for each module.
+    pub async fn apart() -> Self {
+        Self::some(MODULES.len()).await
+    }
+
+    async fn some(count: usize) -> Self {
         let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         let mut all = Vec::new();
-        for module in MODULES
-            .iter()
-            .take(if is_split() { MODULES.len() } else { 1 })
-        {
+        for module in MODULES.iter().take(count) {
             all.push(fresh_database(&format!("{name}_{}", module.name())).await);
         }
         Self { name, all }
+    }
+
+    /// As configuration names it.
+    pub fn url_of(&self, module: &str) -> String {
+        let options = self.of(module);
+        let socket = options.get_socket().expect("a unix socket");
+        let database = options.get_database().expect("a database");
+        format!(
+            "postgres://localhost:{}/{database}?host={}",
+            options.get_port(),
+            socket.display()
+        )
     }
 
     /// As the superuser, the one where a module's schema is in use.

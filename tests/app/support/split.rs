@@ -10,22 +10,35 @@ use std::{
 use banyan::modules::MODULES;
 use nats_server::NatsServer;
 use sqlx::{ConnectOptions, PgConnection};
+use tokio::sync::{Mutex, MutexGuard};
 
-use super::process::{DataDir, Process, banyan};
+use super::{
+    cluster::{self, Databases},
+    process::{DataDir, Process, banyan},
+};
 
 pub const GATEWAY: &str = "gateway";
 
+/// One at a time: each is a dozen processes, and none measures what another slows down.
+static TURN: Mutex<()> = Mutex::const_new(());
+
 pub struct Split {
     pub nats: NatsServer,
+    /// Where people reach it.
     pub url: String,
+    /// The same of the second gateway, if there is one.
+    pub second_url: Option<String>,
     nodes: BTreeMap<&'static str, Node>,
     folder: DataDir,
-    ports: BTreeMap<&'static str, u16>,
+    /// Databases of the tests' cluster, in place of embedded ones.
+    databases: Option<Databases>,
+    _turn: MutexGuard<'static, ()>,
 }
 
 struct Node {
     process: Option<Process>,
     folder: PathBuf,
+    port: u16,
 }
 
 /// Gateway and modules.
@@ -34,35 +47,66 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     modules.chain([GATEWAY])
 }
 
+/// Second instances, of the same order.
+pub fn seconds() -> impl Iterator<Item = &'static str> {
+    [
+        "identity.2",
+        "logging.2",
+        "notification.2",
+        "profile.2",
+        "gateway.2",
+    ]
+    .into_iter()
+}
+
+/// What a node is an instance of.
+fn kind(name: &str) -> &str {
+    name.strip_suffix(".2").unwrap_or(name)
+}
+
 impl Split {
     /// Starts everything, and waits until all of it is ready.
     pub async fn start() -> Self {
+        Self::of(names().collect(), None).await
+    }
+
+    /// The same with two of each, on databases that outlive the processes.
+    pub async fn start_doubled() -> Self {
+        let databases = Databases::apart().await;
+        Self::of(names().chain(seconds()).collect(), Some(databases)).await
+    }
+
+    async fn of(names: Vec<&'static str>, databases: Option<Databases>) -> Self {
+        let turn = TURN.lock().await;
         let folder = DataDir::new();
         let store = folder.0.join("nats");
         let nats = tokio::task::spawn_blocking(move || NatsServer::start(&store, []))
             .await
             .expect("no panic")
             .expect("nats-server starts");
-        std::fs::write(folder.0.join("sealing_key"), SEALING_KEY).expect("a file");
-        let ports: BTreeMap<_, _> = names().map(|name| (name, Process::free_port())).collect();
-        let mut split = Self {
-            url: format!("http://127.0.0.1:{}", ports[GATEWAY]),
-            nats,
-            nodes: BTreeMap::new(),
-            ports,
-            folder,
-        };
-        for name in names() {
-            let folder = split.folder.0.join(name);
-            std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.0.join("sealing_key"), KEY).expect("a file");
+        let mut nodes = BTreeMap::new();
+        for name in &names {
             let node = Node {
                 process: None,
-                folder,
+                folder: folder.0.join(name),
+                port: Process::free_port(),
             };
-            split.nodes.insert(name, node);
+            std::fs::create_dir_all(&node.folder).expect("a folder");
+            nodes.insert(*name, node);
         }
+        let url = |name: &str| Some(format!("http://127.0.0.1:{}", nodes.get(name)?.port));
+        let mut split = Self {
+            url: url(GATEWAY).expect("a gateway"),
+            second_url: url("gateway.2"),
+            nats,
+            nodes,
+            folder,
+            databases,
+            _turn: turn,
+        };
         split.make_service().await;
-        for name in names() {
+        for name in names {
             split.launch(name);
         }
         split.all_ready().await;
@@ -99,24 +143,44 @@ impl Split {
 
     /// The program with a process's configuration.
     pub fn command(&self, name: &str) -> tokio::process::Command {
-        let file = format!("{}/config/split/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let kind = kind(name);
+        let file = format!("{}/config/split/{kind}.toml", env!("CARGO_MANIFEST_DIR"));
         let mut command = banyan(&self.nodes[name].folder);
         command
             .args(["--config", &file])
             .env("BANYAN__SERVER__PUBLIC_URL", &self.url)
-            .env("BANYAN__BUS__NATS__URLS", self.nats.url());
-        if ["identity", "notification"].contains(&name) {
+            .env("BANYAN__SERVER__DRAIN_SECONDS", self.drain_seconds())
+            .env("BANYAN__BUS__NATS__URLS", self.nats.url())
+            // A mail that failed because its own database was killed is not left for long.
+            .env("BANYAN__NOTIFICATION__RETRY_BASE_SECONDS", "1");
+        if ["identity", "notification"].contains(&kind) {
             let key = self.folder.0.join("sealing_key");
             command.env("BANYAN__SECRETS__SEALING_KEY_FILE", key);
         }
-        if name == GATEWAY {
+        if kind == GATEWAY {
             for module in MODULES {
                 let key = format!("BANYAN__MODULES__{}__AT", module.name().to_uppercase());
-                let port = self.ports[module.name()];
-                command.env(key, format!("http://127.0.0.1:{port}"));
+                command.env(key, self.places(module.name()));
             }
+        } else if let Some(databases) = &self.databases {
+            command
+                .env("BANYAN__DATABASE__URL", databases.url_of(kind))
+                .env("BANYAN__DATABASE__ROLE_SECRET", cluster::ROLE_SECRET)
+                .env("BANYAN__SECRETS__MASTER_KEY", KEY);
         }
         command
+    }
+
+    /// Time for gateways to notice that a process is about to stop; only where there is another.
+    fn drain_seconds(&self) -> &'static str {
+        if self.databases.is_some() { "3" } else { "0" }
+    }
+
+    /// The addresses of a module's instances.
+    fn places(&self, module: &str) -> String {
+        let nodes = self.nodes.iter().filter(|(name, _)| kind(name) == module);
+        let places = nodes.map(|(_, node)| format!("http://127.0.0.1:{}", node.port));
+        places.collect::<Vec<_>>().join(",")
     }
 
     fn launch(&mut self, name: &'static str) {
@@ -127,7 +191,8 @@ impl Split {
             .open(&log)
             .expect("a log file");
         let mut command = self.command(name);
-        let listen = format!("127.0.0.1:{}", self.ports[name]);
+        let port = self.nodes[name].port;
+        let listen = format!("127.0.0.1:{port}");
         let child = command
             .args(["serve", "--listen", &listen])
             .env("BANYAN__SERVICE__ID", "process")
@@ -138,7 +203,7 @@ impl Split {
             .stderr(file)
             .spawn()
             .expect("the program starts");
-        let process = Process::of(child, self.ports[name], log);
+        let process = Process::of(child, port, log);
         let node = self.nodes.get_mut(name).expect("a node");
         node.process = Some(process);
     }
@@ -155,7 +220,8 @@ impl Split {
 
     /// Waits until all are, and the gateway knows.
     pub async fn all_ready(&mut self) {
-        for name in names() {
+        let names: Vec<_> = self.nodes.keys().copied().collect();
+        for name in names {
             self.ready(name).await;
         }
         let url = format!("{}/health/ready", self.url);
@@ -188,6 +254,10 @@ impl Split {
 
     /// As the superuser, in a module's own database.
     pub async fn database(&self, module: &str) -> PgConnection {
+        if let Some(databases) = &self.databases {
+            let conn = databases.of(module).connect().await;
+            return conn.expect("the database answers");
+        }
         let options = embedded::Options {
             data_dir: self.nodes[module].folder.join("postgres"),
             fsync: true,
@@ -198,13 +268,21 @@ impl Split {
         conn.expect("the database answers")
     }
 
+    /// SIGTERM, and the end in good order that follows.
+    pub async fn stop_one(&mut self, name: &str) {
+        let node = self.nodes.get_mut(name).expect("a node");
+        let process = node.process.take().expect("it runs");
+        assert!(process.stop().await.success(), "{name} ends well");
+    }
+
     /// In good order, the gateway first.
     pub async fn stop(mut self) {
-        for name in [GATEWAY].into_iter().chain(names()) {
-            let node = self.nodes.get_mut(name).expect("a node");
-            if let Some(process) = node.process.take() {
-                assert!(process.stop().await.success(), "{name} ends well");
-            }
+        let running =
+            |(name, node): (&&'static str, &Node)| node.process.is_some().then_some(*name);
+        let names: Vec<_> = self.nodes.iter().filter_map(running).collect();
+        let (first, then): (Vec<_>, Vec<_>) = names.iter().partition(|name| kind(name) == GATEWAY);
+        for name in first.into_iter().chain(then) {
+            self.stop_one(name).await;
         }
     }
 
@@ -223,4 +301,5 @@ pub async fn send(pid: u32, signal: &str) {
     assert!(status.success());
 }
 
-const SEALING_KEY: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
+/// 32 bytes in base64.
+const KEY: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
