@@ -92,7 +92,10 @@ impl Bus {
             if told.0.elapsed() > self.glance() && told.1 != Some(standing.reached) {
                 subscriber.catch_up(&mut standing, epoch).await?;
                 let cursor = subscriber.cursor_name();
-                source.acknowledge(&cursor, standing.pos).await?;
+                // Only for trimming: a publisher that is away is told when it is back.
+                if let Err(error) = source.acknowledge(&cursor, standing.pos).await {
+                    tracing::debug!(%error, cursor, "how far it has come could not be told");
+                }
                 told = (Instant::now(), Some(standing.reached));
                 failpoint::reach(subscriber.holder, Point::BatchAcknowledged).await;
             }

@@ -69,6 +69,7 @@ fn trials(cluster: &Arc<Cluster>) -> Vec<Trial> {
             a_server_may_come_later,
             a_killed_server_loses_nothing_and_repeats_nothing,
             an_emptied_server_loses_nothing_and_repeats_nothing,
+            what_was_relayed_arrives_though_its_publisher_is_away,
         }
         signing_in {
             with_a_password,

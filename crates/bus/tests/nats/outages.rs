@@ -1,14 +1,20 @@
 //! Servers that are away, and those that come back with nothing.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
-use kernel::Subscription;
+use kernel::{Broadcast, Subscription};
 
 use crate::{
-    broker::{Broker, Over, reach, settings},
+    broker::{Broker, Eye, Over, reach, settings},
     support::{
         case::Case,
-        language::{Numbered, OrderPlaced, VisitSeen, desk, orders, visits},
+        language::{ItemCounted, Numbered, OrderPlaced, VisitSeen, desk, orders, visits},
     },
 };
 
@@ -42,6 +48,61 @@ pub(crate) async fn a_killed_server_loses_nothing_and_repeats_nothing(case: &Cas
 
 pub(crate) async fn an_emptied_server_loses_nothing_and_repeats_nothing(case: &Case<Over>) {
     outages(case, Broker::empty).await;
+}
+
+pub(crate) async fn what_was_relayed_arrives_though_its_publisher_is_away(case: &Case<Over>) {
+    let broker = Broker::start("");
+    let nats = settings(vec![broker.server.url()]);
+    reach(case, &nats);
+    let eye = Eye::on(&nats).await;
+    let host = async |module, subscriptions| {
+        let modules = vec![(module, subscriptions)];
+        let mut instance = case
+            .start_hosting(crate::support::case::settings(), modules)
+            .await;
+        instance.run();
+        instance
+    };
+    let shop = host("shop", Vec::new()).await;
+    let before = host("desk", subscriptions()).await;
+    shop.publish((1..=5).map(|n| OrderPlaced::new("order", n)))
+        .await;
+    case.settled().await;
+    before.stop().await;
+    shop.publish((6..=10).map(|n| OrderPlaced::new("order", n)))
+        .await;
+    shop.publish([ItemCounted::new("item", 1)]).await;
+    case.eventually("it is in the stream", async || eye.end().await == Some(11))
+        .await;
+    shop.stop().await;
+
+    let desk = host("desk", subscriptions()).await;
+    let handled = "SELECT count(*) FROM desk.effects WHERE subscription = 'orders'";
+    case.eventually_counts(10, handled).await;
+    // A process that starts now learns of what everybody has to know, too.
+    let heard = Arc::new(AtomicI64::new(0));
+    let broadcast = Broadcast {
+        name: "items",
+        publisher: "shop".to_owned(),
+        types: &["shop.item.counted.v1"],
+        lookback: Duration::from_secs(600),
+        handler: {
+            let heard = Arc::clone(&heard);
+            Arc::new(move |_| {
+                heard.fetch_add(1, Ordering::SeqCst);
+            })
+        },
+    };
+    let bus = desk.bus();
+    desk.call(async move { bus.broadcast(broadcast).await.unwrap() })
+        .await;
+    assert_eq!(
+        heard.load(Ordering::SeqCst),
+        1,
+        "all of it, when listening has begun"
+    );
+    case.assert_once("orders", &["shop.order.placed.v1"]).await;
+    desk.stop().await;
 }
 
 /// The server goes again and again while events are published, and something happens to it.

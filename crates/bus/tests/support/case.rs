@@ -124,7 +124,16 @@ impl<T: Transport> Case<T> {
         of_shop: Vec<Subscription>,
         of_desk: Vec<Subscription>,
     ) -> Instance<T> {
-        let modules = vec![("shop", of_shop), ("desk", of_desk)];
+        self.start_hosting(settings, vec![("shop", of_shop), ("desk", of_desk)])
+            .await
+    }
+
+    /// An instance that hosts these, and does nothing by itself.
+    pub(crate) async fn start_hosting(
+        &self,
+        settings: Settings,
+        modules: Vec<(&'static str, Vec<Subscription>)>,
+    ) -> Instance<T> {
         {
             let mut known = self.subscriptions.lock().unwrap();
             for (module, subscriptions) in &modules {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::{
-    Nats,
+    ANSWER_TIMEOUT, Nats,
     feed::Feed,
     window::Window,
     wire::{PageAnswer, Question},
@@ -95,8 +95,15 @@ impl Source for Remote {
             topics: topics.map(<[_]>::to_vec),
             limit,
         };
-        let PageAnswer { events, until } = self.ask(question).await?;
-        Ok(Page { events, until })
+        let error = match self.ask(question).await {
+            Ok(PageAnswer { events, until }) => return Ok(Page { events, until }),
+            Err(error) => error,
+        };
+        // The publisher is away; what the stream still has is on its way.
+        let mut tail = self.window.tail();
+        let more = tail.wait_for(|tail| tail.head() > after);
+        let _ = tokio::time::timeout(ANSWER_TIMEOUT, more).await;
+        self.window.take(after, until, limit).map_err(|_| error)
     }
 
     async fn before_oldest(&self) -> Result<i64, Error> {
@@ -105,11 +112,21 @@ impl Source for Remote {
 
     async fn before_recent(&self, lookback: Duration) -> Result<i64, Error> {
         let seconds = lookback.as_secs_f64();
-        self.ask(Question::BeforeRecent { seconds }).await
+        match self.ask(Question::BeforeRecent { seconds }).await {
+            Ok(pos) => Ok(pos),
+            Err(error) => {
+                let pos = self.nats.before_recent(&self.publisher, lookback).await?;
+                pos.ok_or(error)
+            }
+        }
     }
 
+    /// When the publisher is away: as far as its stream goes.
     async fn head(&self) -> Result<i64, Error> {
-        self.ask(Question::Head).await
+        match self.ask(Question::Head).await {
+            Ok(head) => Ok(head),
+            Err(error) => self.nats.relayed(&self.publisher).await?.ok_or(error),
+        }
     }
 
     async fn latest(&self) -> Result<i64, Error> {

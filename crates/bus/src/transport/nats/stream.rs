@@ -1,14 +1,21 @@
 //! A publisher's stream: made, kept as it should be, and how its numbers relate to positions.
 
+use std::time::Duration;
+
 use async_nats::jetstream::{
+    consumer::{AckPolicy, DeliverPolicy, pull},
     context::{GetStreamError, GetStreamErrorKind},
     stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream},
 };
 
-use kernel::Envelope;
+use futures::StreamExt;
+use kernel::{Clock, Envelope, clock::SystemClock};
 
 use super::{Nats, transport, wire};
 use crate::source::Error;
+
+/// A consumer for one look goes when it has rested for so long.
+const LOOK_FOR: Duration = Duration::from_secs(5);
 
 /// Where a stream ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +70,41 @@ impl Nats {
             Ok(stream) => Ok(Some(stream)),
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(transport(error)),
+        }
+    }
+
+    /// The position of the last event in the stream, if there is one.
+    pub(super) async fn relayed(&self, module: &str) -> Result<Option<i64>, Error> {
+        let Some(stream) = self.find_stream(module).await? else {
+            return Ok(None);
+        };
+        Ok(end(&stream).await?.last.map(|last| last.pos))
+    }
+
+    /// The position before the first event that came into the stream in the last `lookback`, if the
+    /// stream has one at all.
+    pub(super) async fn before_recent(
+        &self,
+        module: &str,
+        lookback: Duration,
+    ) -> Result<Option<i64>, Error> {
+        let Some(stream) = self.find_stream(module).await? else {
+            return Ok(None);
+        };
+        let config = pull::Config {
+            deliver_policy: DeliverPolicy::ByStartTime {
+                start_time: SystemClock.now() - lookback,
+            },
+            ack_policy: AckPolicy::None,
+            inactive_threshold: LOOK_FOR,
+            ..pull::Config::default()
+        };
+        let consumer = stream.create_consumer(config).await.map_err(transport)?;
+        let first = consumer.fetch().max_messages(1).messages().await;
+        let first = first.map_err(transport)?.next().await.transpose();
+        match first.map_err(transport)? {
+            Some(message) => Ok(wire::pos_of(message.headers.as_ref()).map(|pos| pos - 1)),
+            None => Ok(end(&stream).await?.last.map(|last| last.pos)),
         }
     }
 
