@@ -12,7 +12,10 @@ use bus::{
 use kernel::{
     Context, Db, Job, Module, Verifier, Worker, World, module::Restate, telemetry::LogBuffer,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 use crate::{
     config::{Config, Transport},
@@ -44,7 +47,16 @@ pub struct Slot {
     router: ArcSwapOption<Router>,
     db: ArcSwapOption<Db>,
     /// Why it does not run.
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<Trouble>>,
+    /// Requests that it is answering.
+    visits: TaskTracker,
+}
+
+#[derive(Clone, Debug)]
+struct Trouble {
+    reason: String,
+    /// Not here by intention: nothing has failed.
+    away: bool,
 }
 
 impl Slot {
@@ -53,7 +65,11 @@ impl Slot {
             module,
             router: ArcSwapOption::empty(),
             db: ArcSwapOption::empty(),
-            trouble: Mutex::new(Some("starting".to_owned())),
+            trouble: Mutex::new(Some(Trouble {
+                reason: "starting".to_owned(),
+                away: false,
+            })),
+            visits: TaskTracker::new(),
         }
     }
 
@@ -61,9 +77,21 @@ impl Slot {
         self.module.name()
     }
 
-    /// The module's routes, while it runs.
-    pub fn router(&self) -> Option<Router> {
-        self.router.load().as_deref().cloned()
+    pub fn is_up(&self) -> bool {
+        self.router.load().is_some()
+    }
+
+    /// The module's routes, while it runs. It does not end before the visit does.
+    pub fn visit(&self) -> Option<(TaskTrackerToken, Router)> {
+        // Counted before the look: whoever takes the routes away sees it.
+        let visit = self.visits.token();
+        Some((visit, self.router.load().as_deref().cloned()?))
+    }
+
+    /// Waits until all requests in hand are answered.
+    pub async fn left(&self) {
+        self.visits.close();
+        self.visits.wait().await;
     }
 
     pub fn db(&self) -> Option<Db> {
@@ -71,19 +99,41 @@ impl Slot {
     }
 
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().expect("no holder panics").clone()
+        let trouble = self.trouble.lock().expect("no holder panics");
+        trouble.as_ref().map(|trouble| trouble.reason.clone())
+    }
+
+    /// Is its data's place elsewhere, or about to be?
+    pub fn is_away(&self) -> bool {
+        let trouble = self.trouble.lock().expect("no holder panics");
+        trouble.as_ref().is_some_and(|trouble| trouble.away)
     }
 
     pub fn up(&self, hosted: &Hosted) {
+        self.visits.reopen();
         self.db.store(Some(Arc::new(hosted.db.clone())));
         self.router.store(Some(Arc::new(hosted.router.clone())));
         *self.trouble.lock().expect("no holder panics") = None;
     }
 
     pub fn down(&self, reason: &str) {
+        self.end(reason, false);
+    }
+
+    /// Down as well, while its data are moved; true when that is news.
+    pub fn away(&self, reason: &str) -> bool {
+        let news = self.trouble().is_none_or(|known| known != reason);
+        self.end(reason, true);
+        news
+    }
+
+    fn end(&self, reason: &str, away: bool) {
         self.router.store(None);
         self.db.store(None);
-        *self.trouble.lock().expect("no holder panics") = Some(reason.to_owned());
+        *self.trouble.lock().expect("no holder panics") = Some(Trouble {
+            reason: reason.to_owned(),
+            away,
+        });
     }
 }
 
@@ -97,6 +147,8 @@ pub struct Hosted {
     pub process_workers: Vec<Worker>,
     pub restate: Option<Arc<dyn Restate>>,
     pub notices: Vec<String>,
+    /// Cancelled when its answers without an end are to end.
+    pub streams: CancellationToken,
 }
 
 impl App {
@@ -168,9 +220,10 @@ impl App {
     /// Migrates a module's schema, as its owner.
     pub async fn migrate(&self, module: &dyn Module) -> anyhow::Result<()> {
         let name = module.name();
-        database::migrate(&self.places.owner(name), name, module.migrations())
-            .await
-            .with_context(|| format!("the schema {name} could not be migrated"))
+        match database::migrate(&self.places.owner(name), name, module.migrations()).await {
+            Err(away @ database::Error::Away { .. }) => Err(away.into()),
+            result => result.with_context(|| format!("the schema {name} could not be migrated")),
+        }
     }
 
     fn db(&self, module: &str) -> Db {
@@ -212,7 +265,7 @@ impl App {
             serving,
             ..self.context(slot.module)
         };
-        let db = context.db.clone();
+        let (db, streams) = (context.db.clone(), context.shutdown.clone());
         let started = slot.module.start(context).await?;
         let leases = started
             .jobs
@@ -232,6 +285,7 @@ impl App {
             process_workers: started.process_workers,
             restate: started.restate,
             notices: started.notices,
+            streams,
         })
     }
 }

@@ -29,7 +29,7 @@ const DEVELOPMENT: &str = include_str!("../config/development.toml");
 const PRODUCTION: &str = include_str!("../config/production.toml");
 
 /// Where configuration comes from besides the defaults.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// `--config`.
     pub file: Option<PathBuf>,
@@ -50,6 +50,7 @@ pub struct Config {
     places: BTreeMap<String, Place>,
     sections: BTreeMap<String, ConfigSection>,
     document: Table,
+    sources: Sources,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -302,6 +303,7 @@ impl Config {
             places,
             sections,
             document,
+            sources: sources.clone(),
         };
         faults.extend(config.faults());
         faults.extend(config.faults_of_places(modules));
@@ -537,6 +539,12 @@ impl Config {
 
     pub fn place(&self, module: &str) -> &Place {
         &self.places[module]
+    }
+
+    /// What the same sources say of a module's place by now: its file may have been edited since.
+    pub fn place_now(&self, modules: &[&dyn Module], module: &str) -> anyhow::Result<Place> {
+        let now = Self::load(modules, &self.sources)?;
+        Ok(now.place(module).clone())
     }
 
     pub fn section(&self, module: &str) -> ConfigSection {

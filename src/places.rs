@@ -1,8 +1,8 @@
 //! Where the schemas of this process's modules lie, and how each role signs in there.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{collections::BTreeMap, str::FromStr, sync::RwLock};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use embedded::Server;
 use kernel::Secret;
 use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
@@ -15,33 +15,63 @@ const EMBEDDED_DATABASE: &str = "banyan";
 /// The databases of this process.
 pub struct Places {
     /// Of modules with one of their own.
-    own: BTreeMap<&'static str, PgConnectOptions>,
+    own: RwLock<BTreeMap<&'static str, Own>>,
     /// Of the others; none when there are no others.
     base: Option<PgConnectOptions>,
     role_secret: Secret,
     server: Option<Server>,
 }
 
+#[derive(Clone)]
+struct Own {
+    url: Secret,
+    options: PgConnectOptions,
+}
+
+impl Own {
+    /// None: it has the database of the others.
+    fn read(module: &str, url: &Secret) -> anyhow::Result<Option<Self>> {
+        if url.expose().is_empty() {
+            return Ok(None);
+        }
+        let key = format!("modules.{module}.database_url");
+        Ok(Some(Self {
+            url: url.clone(),
+            options: options(&key, url.expose())?,
+        }))
+    }
+}
+
 impl Places {
     /// Reaches the configured databases, or starts (or joins) the embedded one and prepares it for
     /// the modules that have no other.
     pub async fn open(config: &Config, role_secret: Secret) -> anyhow::Result<Self> {
+        let here = MODULES.iter().map(|module| module.name());
+        let here = here.filter(|name| config.hosts(name));
+        let urls = here.map(|name| (name, config.place(name).database_url.clone()));
+        Self::open_for(config, role_secret, urls.collect()).await
+    }
+
+    /// The same for some modules and their own databases; an empty text is that of `[database]`.
+    pub async fn open_for(
+        config: &Config,
+        role_secret: Secret,
+        urls: Vec<(&'static str, Secret)>,
+    ) -> anyhow::Result<Self> {
+        let mut others = Vec::new();
+        let mut own = BTreeMap::new();
+        for (module, url) in urls {
+            match Own::read(module, &url)? {
+                Some(place) => drop(own.insert(module, place)),
+                None => others.push(module),
+            }
+        }
         let mut places = Self {
-            own: BTreeMap::new(),
+            own: RwLock::new(own),
             base: None,
             role_secret,
             server: None,
         };
-        let mut others = Vec::new();
-        for module in MODULES.iter().filter(|m| config.hosts(m.name())) {
-            let url = config.place(module.name()).database_url.expose();
-            if url.is_empty() {
-                others.push(module.name());
-            } else {
-                let key = format!("modules.{}.database_url", module.name());
-                places.own.insert(module.name(), options(&key, url)?);
-            }
-        }
         if others.is_empty() {
             return Ok(places);
         }
@@ -73,10 +103,20 @@ impl Places {
         Ok(places)
     }
 
+    /// Another place of a module, with the same secret: its own database, or that of `[database]`.
+    pub async fn beside(
+        &self,
+        config: &Config,
+        module: &'static str,
+        url: Secret,
+    ) -> anyhow::Result<Self> {
+        Self::open_for(config, self.role_secret.clone(), vec![(module, url)]).await
+    }
+
     /// A database that is there already, for tests.
     pub fn at(base: PgConnectOptions, role_secret: Secret) -> Self {
         Self {
-            own: BTreeMap::new(),
+            own: RwLock::default(),
             base: Some(quiet(base)),
             role_secret,
             server: None,
@@ -95,14 +135,31 @@ impl Places {
 
     fn sign_in(&self, module: &str, role: &str) -> PgConnectOptions {
         let password = database::role_password(self.role_secret.expose().as_bytes(), role);
-        self.own
-            .get(module)
+        let own = self.own.read().expect("no holder panics");
+        let options = own.get(module).map(|own| &own.options);
+        options
             .or(self.base.as_ref())
             .expect("asked for modules of this process alone")
             .clone()
             .username(role)
             .password(&password)
             .application_name(role)
+    }
+
+    /// The module's data are elsewhere from now on; true when that is news.
+    pub fn relocate(&self, module: &'static str, url: &Secret) -> anyhow::Result<bool> {
+        let place = Own::read(module, url)?;
+        let mut own = self.own.write().expect("no holder panics");
+        let known = own.get(module).map_or("", |own| own.url.expose());
+        if known == url.expose() {
+            return Ok(false);
+        }
+        match place {
+            Some(place) => drop(own.insert(module, place)),
+            None if self.base.is_some() => drop(own.remove(module)),
+            None => bail!("the database of [database] is not open in this process: restart it"),
+        }
+        Ok(true)
     }
 
     /// What a person should know about the embedded server's place.

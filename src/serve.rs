@@ -106,7 +106,7 @@ async fn greet(app: Arc<App>, url: String, mut notices: mpsc::UnboundedReceiver<
     // Modules say what they have to say while they start; one that cannot is not waited for long.
     let started = async {
         app.verifier.ready().await;
-        while app.slots().iter().any(|slot| slot.router().is_none()) {
+        while app.slots().iter().any(|slot| !slot.is_up()) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

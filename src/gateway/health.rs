@@ -26,21 +26,23 @@ pub async fn live() -> Response {
 }
 
 /// 200 when every module of this process is ready and can verify tokens, 503 with the reasons else.
-/// What other processes do is told, and no more: they must not take this one with them.
+/// What other processes do is told, and no more: they must not take this one with them. Nor must a
+/// module that is being moved to another database: the others serve.
 pub async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
     let results = gateway.checks.latest(gateway.app.slots()).await;
     let mut modules = Map::new();
     let verifies = gateway.app.verifier.is_ready();
     let mut all_ready = !gateway.is_draining();
     for (slot, trouble) in gateway.app.slots().iter().zip(results) {
-        all_ready &= trouble.is_none() && verifies;
+        all_ready &= (trouble.is_none() || slot.is_away()) && verifies;
         let entry = match trouble {
+            Some(_) if slot.is_away() => json!({ "status": "moving" }),
             None => json!({ "status": "ready" }),
             Some(reason) => json!({ "status": "down", "reason": reason }),
         };
         modules.insert(slot.name().to_owned(), entry);
     }
-    let mut all_up = verifies;
+    let mut all_up = verifies && !gateway.app.slots().iter().any(|slot| slot.is_away());
     for upstream in gateway.homes.remote() {
         let entry = match upstream.state().is_up() {
             true => json!({ "status": "ready" }),

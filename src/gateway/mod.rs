@@ -44,7 +44,10 @@ use upstream::Upstream;
 
 use homes::Home;
 
-use crate::{app::App, work::Roles};
+use crate::{
+    app::{App, Slot},
+    work::Roles,
+};
 
 /// The longest address that is answered: as a rule, path and query.
 const MAX_URI_BYTES: usize = 8 * 1024;
@@ -188,9 +191,9 @@ impl Gateway {
             return in_the_background().into_response();
         }
         match home {
-            Home::Local(slot) => match slot.router() {
-                Some(router) => router.oneshot(request).await.into_response(),
-                None => is_down(slot.name()).into_response(),
+            Home::Local(slot) => match slot.visit() {
+                Some((_visit, router)) => router.oneshot(request).await.into_response(),
+                None => is_down(slot).into_response(),
             },
             Home::Remote(upstream) => {
                 let answer = forward::forward(&self.app, upstream, request, None).await;
@@ -201,8 +204,12 @@ impl Gateway {
     }
 }
 
-fn is_down(module: &str) -> Problem {
-    Problem::unavailable(format!("The module {module} is down."), 2)
+fn is_down(slot: &Slot) -> Problem {
+    let name = slot.name();
+    if slot.is_away() {
+        return Problem::unavailable(format!("The module {name} is being moved."), 5);
+    }
+    Problem::unavailable(format!("The module {name} is down."), 2)
 }
 
 /// RFC 9110 §15.5.20.

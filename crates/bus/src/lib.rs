@@ -18,6 +18,7 @@ pub mod lease;
 pub mod log;
 pub mod outbox;
 pub mod parked;
+pub mod place;
 pub mod replay;
 pub mod schema;
 pub mod sequencer;

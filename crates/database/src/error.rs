@@ -40,6 +40,13 @@ pub enum Error {
     #[error("cannot sign in to migrate {module}: {source}{}", hint(source))]
     SignIn { module: String, source: sqlx::Error },
 
+    /// A move of the module to another database has begun or ended: not here, for now or for good.
+    #[error("{}", place.reason(module))]
+    Away {
+        module: String,
+        place: bus::place::Place,
+    },
+
     #[error("cannot look up the migrations of {module}: {source}")]
     LookUp { module: String, source: sqlx::Error },
 

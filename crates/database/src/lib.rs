@@ -16,7 +16,7 @@ use std::time::Duration;
 use sqlx::{Connection, postgres::PgPoolOptions};
 
 pub use error::{Error, Result};
-pub use migrate::migrate;
+pub use migrate::{migrate, migrate_copy};
 pub use prepare::{ensure_prepared, prepare, prepare_script, prepare_sql};
 pub use roles::{owner_role, role_password, runtime_role, scram_verifier};
 

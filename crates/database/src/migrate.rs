@@ -19,18 +19,40 @@ struct Set {
 }
 
 /// Brings a module's schema up to date: the bus's tables first, then the module's own. When nothing
-/// is pending it takes one connection and one query. Of two instances at once one migrates and the
+/// is pending it takes one connection and two queries. Of two instances at once one migrates and the
 /// other waits.
 ///
 /// A schema that is newer than this program is left as it is, since migrations are made to be safe
 /// beside the previous release.
 ///
 /// # Errors
-/// When the owner cannot sign in, a migration fails, or one that was applied has changed since.
+/// When the owner cannot sign in, a migration fails, or one that was applied has changed since; and
+/// [`Error::Away`] where another copy of the schema serves, or soon will.
 ///
 /// # Panics
 /// When the module's name does not do: names come from the program itself.
 pub async fn migrate(owner: &PgConnectOptions, module: &str, migrations: &Migrator) -> Result<()> {
+    run(owner, module, migrations, true).await
+}
+
+/// As [`migrate`], whatever the schema is to its module: for moving it.
+///
+/// # Errors
+/// As [`migrate`], without `Away`.
+pub async fn migrate_copy(
+    owner: &PgConnectOptions,
+    module: &str,
+    migrations: &Migrator,
+) -> Result<()> {
+    run(owner, module, migrations, false).await
+}
+
+async fn run(
+    owner: &PgConnectOptions,
+    module: &str,
+    migrations: &Migrator,
+    to_serve: bool,
+) -> Result<()> {
     let schema = identifier(name::module(module)?);
     let sets = [
         Set::new(&schema, "bus_migrations", &bus::migrator(module)),
@@ -45,6 +67,21 @@ pub async fn migrate(owner: &PgConnectOptions, module: &str, migrations: &Migrat
         module: module.to_owned(),
         source,
     };
+    if to_serve {
+        let name = bus::Schema::new(module).expect("validated above");
+        match bus::place::look(&mut connection, &name)
+            .await
+            .map_err(looked)?
+        {
+            Some(place) if place.state != bus::place::State::Here => {
+                return Err(Error::Away {
+                    module: module.to_owned(),
+                    place,
+                });
+            }
+            _ => {}
+        }
+    }
     if pending(&mut connection, module, &sets).await? {
         // A lock per module: one module's long migration holds up no other. It ends with the
         // connection, whatever happens.

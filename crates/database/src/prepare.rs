@@ -211,7 +211,13 @@ fn privileges(module: &str, owner: &str, runtime: &str) -> String {
          CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION {owner};\n\
          SET ROLE {owner};\n\
          REVOKE ALL ON SCHEMA {schema} FROM PUBLIC;\n\
-         GRANT USAGE ON SCHEMA {schema} TO {runtime};\n\
+         -- Not while another copy of the schema serves, or soon will: the role must not write here then.\n\
+         DO $do$ DECLARE serves boolean := true; BEGIN\n    \
+             IF to_regclass({place_text}) IS NOT NULL THEN\n        \
+                 EXECUTE 'SELECT coalesce(bool_and(state = ''here''), true) FROM {schema}.place' INTO serves;\n    \
+             END IF;\n    \
+             IF serves THEN GRANT USAGE ON SCHEMA {schema} TO {runtime}; END IF;\n\
+         END $do$;\n\
          -- Functions and types are PUBLIC's by default, which only a revocation for all schemas changes.\n\
          ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;\n\
          ALTER DEFAULT PRIVILEGES REVOKE USAGE ON TYPES FROM PUBLIC;\n\
@@ -220,6 +226,7 @@ fn privileges(module: &str, owner: &str, runtime: &str) -> String {
          ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT EXECUTE ON FUNCTIONS TO {runtime};\n",
         schema = identifier(module),
         module_text = literal(module),
+        place_text = literal(&format!("{module}.place")),
         owner = identifier(owner),
         owner_text = literal(owner),
         runtime = identifier(runtime),
