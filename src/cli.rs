@@ -12,6 +12,7 @@ use crate::{
     config::{self, Config, Sources},
     events::{self, EventsVerb},
     gateway,
+    module_move::{self, MoveArguments},
     modules::MODULES,
     serve, telemetry,
     work::Roles,
@@ -61,6 +62,9 @@ enum Verb {
     /// Creates the modules' roles and schemas in a PostgreSQL of your own.
     #[command(subcommand)]
     Database(DatabaseVerb),
+    /// Shows where modules are, and moves one with its data to another database.
+    #[command(subcommand)]
+    Module(ModuleVerb),
     /// Looks after events: lag, parked ones, replay and restate.
     #[command(subcommand)]
     Events(events::EventsVerb),
@@ -78,6 +82,15 @@ enum ConfigVerb {
         #[arg(long)]
         defaults: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum ModuleVerb {
+    /// Each module: where it runs, its database, and its size.
+    List,
+    /// Copies a module's data to another PostgreSQL database and has it serve from there. The module
+    /// is down meanwhile, the others go on. May be interrupted and given again.
+    Move(MoveArguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -188,6 +201,18 @@ pub fn run() -> anyhow::Result<()> {
             let config = load(&options, Vec::new(), None)?;
             runtime.block_on(prepare(&config, admin_url.as_deref(), print))
         }
+        Verb::Module(verb) => {
+            let config = load(&options, Vec::new(), None)?;
+            runtime.block_on(async {
+                let app = open(config, Create::No).await?;
+                let result = match &verb {
+                    ModuleVerb::List => module_move::list(&app).await,
+                    ModuleVerb::Move(arguments) => module_move::run(&app, arguments).await,
+                };
+                app.places.close().await?;
+                result
+            })
+        }
         Verb::Events(EventsVerb::Catalogue) => {
             events::catalogue();
             Ok(())
@@ -254,8 +279,10 @@ enum Create {
 async fn open(config: Config, create: Create) -> anyhow::Result<App> {
     telemetry::start_quiet();
     let data_dir = &config.host.server.data_dir;
-    let secrets = data_dir.join("secrets");
-    let made = secrets.try_exists();
+    // One of the two: secrets may be given by configuration, and the database's user may have had to
+    // keep it elsewhere.
+    let there = |folder: &str| data_dir.join(folder).try_exists();
+    let made = there("secrets").and_then(|made| Ok(made || there("postgres")?));
     let made = made.with_context(|| format!("{} may not be looked into", data_dir.display()))?;
     if config.host.database.embedded() && create == Create::No && !made {
         bail!(

@@ -1,7 +1,8 @@
 //! The host: it knows every module and holds no business rule.
 //!
 //! [`cli`] reads the command line, [`config`] the configuration; [`app`] puts together what modules
-//! share and starts each; [`supervisor`] and [`work`] keep them running; [`gateway`] is the one
+//! share and starts each; [`supervisor`] and [`work`] keep them running; [`module_move`] takes one to
+//! another database; [`gateway`] is the one
 //! front door; [`shipping`] sends the log records of a process without the module logging to the one
 //! that has it. The list of modules is in [`modules`], and nowhere else.
 
@@ -13,6 +14,7 @@ pub mod gateway;
 pub mod http_client;
 pub mod jwks;
 pub mod keys;
+pub mod module_move;
 pub mod modules;
 pub mod places;
 pub mod secrets;

@@ -10,6 +10,7 @@ mod faults;
 mod flows;
 mod keys;
 mod limits;
+mod module_move;
 mod outside;
 mod processes;
 mod routes;

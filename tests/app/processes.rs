@@ -11,7 +11,7 @@ use crate::support::{
     six_digits,
 };
 
-async fn post(url: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
+pub(crate) async fn post(url: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
     static HTTP: std::sync::OnceLock<reqwest::Client> = std::sync::OnceLock::new();
     let http = HTTP.get_or_init(reqwest::Client::new);
     let answer = http
@@ -47,7 +47,7 @@ async fn database(data_dir: &DataDir) -> PgConnection {
     options.connect().await.expect("it answers")
 }
 
-async fn number(conn: &mut PgConnection, query: &'static str) -> i64 {
+pub(crate) async fn number(conn: &mut PgConnection, query: &'static str) -> i64 {
     sqlx::query_scalar(query)
         .fetch_one(conn)
         .await
@@ -55,7 +55,7 @@ async fn number(conn: &mut PgConnection, query: &'static str) -> i64 {
 }
 
 /// Waits until a number is reached; what takes longer than this is stuck.
-async fn until(conn: &mut PgConnection, query: &'static str, wanted: i64) {
+pub(crate) async fn until(conn: &mut PgConnection, query: &'static str, wanted: i64) {
     for _ in 0..600 {
         if number(conn, query).await == wanted {
             return;
@@ -76,7 +76,7 @@ async fn newest_mail(url: &str, email: &str) -> Option<Value> {
 }
 
 /// Registers and verifies. False when something was lost on the way.
-async fn sign_up(url: &str, email: &str) -> bool {
+pub(crate) async fn sign_up(url: &str, email: &str) -> bool {
     // The code of an earlier try, if there was one, is not the one to wait for.
     let before = newest_mail(url, email).await;
     let body = json!({ "email": email, "password": PASSWORD });
@@ -107,7 +107,7 @@ fn people() -> i64 {
 }
 
 /// Tries until there is an account, whatever happens to the program meanwhile.
-async fn insist(url: &str, email: &str) {
+pub(crate) async fn insist(url: &str, email: &str) {
     for _ in 0..1_000 {
         let body = json!({ "email": email, "password": PASSWORD });
         // The answer to a verification may have been lost after the account was made.

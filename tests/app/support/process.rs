@@ -30,8 +30,13 @@ impl Drop for DataDir {
     }
 }
 
+/// With the configuration of `banyan.toml` in the folder, if there is one.
 pub fn banyan(data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_banyan"));
+    let config = data_dir.join("banyan.toml");
+    if config.exists() {
+        command.env("BANYAN_CONFIG", config);
+    }
     command
         .env("BANYAN_ENV", "development")
         .env("BANYAN__LOG__FILTER", "warn")
