@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The same program as five processes on this machine: a gateway and one per module, each with its own
-# folder and, but for the gateway, its own PostgreSQL; events travel by a nats-server of their own.
-# Everything lies in data/split; Ctrl-C stops it.
+# folder and, but for the gateway, its own PostgreSQL; events travel by a nats-server of their own, on which
+# each has a user with the rights that it needs. Everything lies in data/split; Ctrl-C stops it.
 #
 #   scripts/split.sh [PROGRAM]      target/debug/banyan unless told
 set -euo pipefail
@@ -11,7 +11,7 @@ program=${1:-target/debug/banyan}
 data=data/split
 modules=(identity profile notification logging)
 
-mkdir -p "$data/services"
+mkdir -p "$data/services" "$data/nats_users"
 umask 077
 [ -s "$data/sealing_key" ] || openssl rand -base64 32 >"$data/sealing_key"
 
@@ -58,7 +58,18 @@ answers() {
 
 export BANYAN_ENV=${BANYAN_ENV:-development}
 
-start nats "${BANYAN_NATS_SERVER:-nats-server}" -a 127.0.0.1 -p 4222 -m 8222 -js -sd "$data/nats"
+# config/split/nats.conf takes the passwords from the environment of nats-server, and of nothing else.
+passwords=()
+for user in gateway "${modules[@]}" operator analytics; do
+    file=$data/nats_users/$user
+    # A letter first, or nats-server could take it for a number.
+    [ -s "$file" ] || echo "x$(openssl rand -hex 24)" >"$file"
+    export "${user^^}_PASSWORD=$(<"$file")"
+    passwords+=("${user^^}_PASSWORD")
+done
+start nats "${BANYAN_NATS_SERVER:-nats-server}" -c config/split/nats.conf \
+    -a 127.0.0.1 -p 4222 -m 8222 -js -sd "$data/nats"
+unset "${passwords[@]}"
 answers nats http://127.0.0.1:8222/healthz
 
 # Each process is a service, to ship its log records; identity knows them before they start.

@@ -28,6 +28,7 @@ pub enum Transport {
 pub struct Nats {
     pub urls: Vec<String>,
     pub prefix: String,
+    pub inbox_prefix: String,
     pub user: String,
     pub password: Secret,
     pub token: Secret,
@@ -48,6 +49,7 @@ impl Nats {
         nats::Settings {
             urls: self.urls.clone(),
             prefix: self.prefix.clone(),
+            inbox_prefix: self.inbox_prefix.clone(),
             credentials: self.credentials(),
             tls: nats::Tls {
                 required: self.tls_required,
@@ -104,6 +106,12 @@ impl Nats {
         need(
             named,
             "bus.nats.prefix is lowercase letters, digits and _, from a letter, at most 32",
+        );
+        // What a subject's token may be, and no more.
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        need(
+            (1..=64).contains(&self.inbox_prefix.len()) && self.inbox_prefix.bytes().all(plain),
+            "bus.nats.inbox_prefix is letters, digits, _ and -, at most 64",
         );
         let ways = [
             &self.token,

@@ -98,6 +98,7 @@ pub(crate) fn settings(urls: Vec<String>) -> Settings {
     Settings {
         urls,
         prefix: "bus".to_owned(),
+        inbox_prefix: "_INBOX".to_owned(),
         credentials: Credentials::None,
         tls: Tls::default(),
         keep: Duration::from_secs(3_600),

@@ -61,6 +61,7 @@ impl Reach for OverNats {
         let settings = nats::Settings {
             urls: vec![broker::url().await],
             prefix: site.to_owned(),
+            inbox_prefix: "_INBOX".to_owned(),
             credentials: nats::Credentials::None,
             tls: nats::Tls::default(),
             keep: Duration::from_secs(3_600),

@@ -19,6 +19,8 @@ pub struct Settings {
     pub urls: Vec<String>,
     /// Begins every subject and stream: installations may share a server.
     pub prefix: String,
+    /// Begins the subjects that answers to this process come to: who may listen there may read them.
+    pub inbox_prefix: String,
     pub credentials: Credentials,
     pub tls: Tls,
     /// How long streams keep events; the publishers' logs keep them longer.
@@ -112,6 +114,7 @@ fn options(
 ) -> Result<ConnectOptions, anyhow::Error> {
     let mut options = ConnectOptions::new()
         .name("banyan")
+        .custom_inbox_prefix(&settings.inbox_prefix)
         .ping_interval(PING_INTERVAL)
         .request_timeout(Some(super::ANSWER_TIMEOUT))
         .require_tls(settings.tls.required)
