@@ -54,5 +54,7 @@ soak: ## Run the tests of faults for minutes instead of seconds
 bench: ## Measure speed and memory against the limits of what Banyan stands on
 	@scripts/install-build-tools.sh
 	@scripts/install-postgres.sh
+	@scripts/install-nats.sh
+	@scripts/install-bench-tools.sh
 	cargo build --release --package banyan --package bench
 	target/release/bench

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 load: fixed requests over held connections, as fast as answers come.
+//! A small HTTP/1.1 load: fixed requests over held connections, as fast as answers come or at a pace.
 
 use std::{
     sync::{
@@ -45,6 +45,43 @@ pub async fn rate(
     Ok(answered.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64())
 }
 
+/// Milliseconds that each answer took, when all `connections` together send `per_second`.
+pub async fn latencies(
+    address: &str,
+    request: &str,
+    connections: u32,
+    per_second: u32,
+    time: Duration,
+) -> anyhow::Result<Vec<f64>> {
+    let pause = Duration::from_secs(1) * connections / per_second;
+    let started = tokio::time::Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for nr in 0..connections {
+        let (address, request) = (address.to_owned(), request.to_owned());
+        tasks.spawn(async move {
+            let mut stream = TcpStream::connect(&address).await?;
+            stream.set_nodelay(true)?;
+            let mut buffer = Vec::with_capacity(8 * 1024);
+            let mut millis = Vec::new();
+            // One after the other, and not all at once.
+            let mut tick = tokio::time::interval_at(started + pause * nr / connections, pause);
+            while started.elapsed() < time {
+                tick.tick().await;
+                let sent = Instant::now();
+                stream.write_all(request.as_bytes()).await?;
+                read_answer(&mut stream, &mut buffer).await?;
+                millis.push(sent.elapsed().as_secs_f64() * 1_000.0);
+            }
+            anyhow::Ok(millis)
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(millis) = tasks.join_next().await {
+        all.extend(millis??);
+    }
+    Ok(all)
+}
+
 async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Result<()> {
     buffer.clear();
     loop {
@@ -59,8 +96,10 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Re
         ensure!(head.starts_with("HTTP/1.1 200"), "answered {head}");
         let length: usize = head
             .lines()
-            .find_map(|line| line.strip_prefix("content-length: "))
+            .filter_map(|line| line.split_once(": "))
+            .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
             .context("an answer without a length")?
+            .1
             .parse()?;
         while buffer.len() < head_end + 4 + length {
             ensure!(

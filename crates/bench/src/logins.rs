@@ -29,7 +29,7 @@ pub async fn measure(banyan: &Banyan, table: &mut Table) -> anyhow::Result<()> {
         "/s",
         &ours,
         &limit,
-        0.9,
+        Some(0.9),
     );
     Ok(())
 }

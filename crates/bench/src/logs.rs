@@ -104,7 +104,13 @@ async fn records(pool: &PgPool, world: &World, table: &mut Table) -> anyhow::Res
             limit.push(rate(started));
         }
     }
-    table.ratio("log records stored, of raw COPY", "/s", &ours, &limit, 0.6);
+    table.ratio(
+        "log records stored, of raw COPY",
+        "/s",
+        &ours,
+        &limit,
+        Some(0.6),
+    );
     Ok(())
 }
 

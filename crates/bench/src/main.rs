@@ -3,12 +3,19 @@
 //! Machines differ and are shared, so a figure alone says little. Each is taken by turns with its
 //! limit (the bare hash, the bare COPY, the bare handler) in the same run, and told as their ratio.
 
+mod backlog;
+mod edge;
 mod events;
 mod http;
 mod logins;
 mod logs;
+mod nginx;
 mod process;
 mod profile;
+mod program;
+mod shop;
+mod sign_up;
+mod split;
 mod table;
 
 use std::path::PathBuf;
@@ -18,8 +25,12 @@ use embedded::{Options, Server};
 use table::Table;
 
 /// What can be measured by itself: `bench events logins`.
-const PARTS: [&str; 5] = ["events", "logs", "process", "profiles", "logins"];
-const NEED_THE_PROGRAM: [&str; 3] = ["process", "profiles", "logins"];
+const PARTS: [&str; 8] = [
+    "events", "logs", "edge", "process", "profiles", "logins", "sign-ups", "backlog",
+];
+/// Takes minutes: only when it is named.
+const LONG: &str = "backlog";
+const NEED_THE_PROGRAM: [&str; 4] = ["process", "profiles", "logins", "sign-ups"];
 
 /// Where the measured program and its limit find the same PostgreSQL.
 pub struct Place {
@@ -61,7 +72,10 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn measure(place: &Place, chosen: &[String], table: &mut Table) -> anyhow::Result<()> {
-    let wanted = |part: &str| chosen.is_empty() || chosen.iter().any(|c| c == part);
+    let wanted = |part: &str| match chosen {
+        [] => part != LONG,
+        chosen => chosen.iter().any(|c| c == part),
+    };
     if wanted("events") {
         eprintln!("events …");
         events::measure(place, table).await?;
@@ -69,6 +83,14 @@ async fn measure(place: &Place, chosen: &[String], table: &mut Table) -> anyhow:
     if wanted("logs") {
         eprintln!("log records …");
         logs::measure(place, table).await?;
+    }
+    if wanted(LONG) {
+        eprintln!("a backlog, some minutes …");
+        backlog::measure(place, table).await?;
+    }
+    if wanted("edge") {
+        eprintln!("edge …");
+        edge::measure(place, table).await?;
     }
     if !NEED_THE_PROGRAM.into_iter().any(wanted) {
         return Ok(());
@@ -82,6 +104,10 @@ async fn measure(place: &Place, chosen: &[String], table: &mut Table) -> anyhow:
     if wanted("logins") {
         eprintln!("logins …");
         logins::measure(&banyan, table).await?;
+    }
+    if wanted("sign-ups") {
+        eprintln!("sign-ups …");
+        sign_up::measure(place, &banyan, table).await?;
     }
     banyan.stop().await
 }

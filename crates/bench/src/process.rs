@@ -6,11 +6,12 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use crate::{
     Place,
+    program::{self, free_addresses, resident_mib},
+    sign_up::sign_up,
     table::{Aim, Table, median},
 };
 
@@ -30,10 +31,8 @@ pub struct Banyan {
 
 impl Banyan {
     async fn start(place: &Place) -> anyhow::Result<(Self, Duration)> {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?.to_string();
-        drop(listener);
-        let program = std::env::current_exe()?.with_file_name("banyan");
+        let [address] = free_addresses()?;
+        let program = program::banyan()?;
         let server = place.server.admin();
         let socket = server
             .get_socket()
@@ -66,7 +65,7 @@ impl Banyan {
 
     async fn ready(&mut self) -> anyhow::Result<()> {
         let http = reqwest::Client::new();
-        let url = self.url("/health/ready");
+        let url = format!("http://{}/health/ready", self.address);
         let started = Instant::now();
         loop {
             if let Ok(answer) = http.get(&url).send().await
@@ -84,68 +83,6 @@ impl Banyan {
             );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-    }
-
-    pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    async fn sign_up(&mut self) -> anyhow::Result<()> {
-        let http = reqwest::Client::new();
-        let post = async |path: &str, body: Value| -> anyhow::Result<Value> {
-            Ok(http
-                .post(self.url(path))
-                .json(&body)
-                .send()
-                .await?
-                .json()
-                .await?)
-        };
-        let body = json!({ "email": EMAIL, "password": PASSWORD });
-        let registration = post("/api/v1/auth/registrations", body).await?;
-        let id = registration["id"].as_str().context("an id")?.to_owned();
-        let code = loop {
-            let mails: Value = http
-                .get(self.url("/dev/mailbox/messages"))
-                .send()
-                .await?
-                .json()
-                .await?;
-            if let Some(text) = mails[0]["text"].as_str() {
-                let words = text.split(|c: char| !c.is_ascii_digit());
-                break words
-                    .into_iter()
-                    .find(|w| w.len() == 6)
-                    .context("a code")?
-                    .to_owned();
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
-        let path = format!("/api/v1/auth/registrations/{id}/verify");
-        let tokens = post(&path, json!({ "code": code })).await?;
-        let text = |name: &str| tokens[name].as_str().context("a token").map(str::to_owned);
-        (self.access_token, self.user_id) = (text("access_token")?, text("user_id")?);
-        // The profile follows by an event; this waits for it.
-        let profile = http.get(self.url("/api/v1/profiles/me"));
-        let answer = profile.bearer_auth(&self.access_token).send().await?;
-        ensure!(
-            answer.status() == 200,
-            "the profile did not follow: {}",
-            answer.status()
-        );
-        Ok(())
-    }
-
-    /// What the host's own process holds, in MiB; PostgreSQL runs beside it.
-    fn memory(&self) -> anyhow::Result<f64> {
-        let pid = self.child.id().context("it runs")?;
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status
-            .lines()
-            .find_map(|l| l.strip_prefix("VmRSS:"))
-            .context("VmRSS")?;
-        let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib / 1_024.0)
     }
 
     pub async fn stop(mut self) -> anyhow::Result<()> {
@@ -176,11 +113,13 @@ pub async fn measure(place: &Place, table: &mut Table) -> anyhow::Result<Banyan>
     let (mut banyan, _) = Banyan::start(place).await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
     table.figure(
+        // PostgreSQL runs beside it.
         "memory of the host, idle",
-        banyan.memory()?,
+        resident_mib(banyan.child.id().context("it runs")?)?,
         "MiB",
         Some(Aim::AtMost(40.0)),
     );
-    banyan.sign_up().await?;
+    let account = sign_up(&reqwest::Client::new(), &banyan.address, EMAIL).await?;
+    (banyan.access_token, banyan.user_id) = (account.access_token, account.user_id);
     Ok(banyan)
 }

@@ -49,7 +49,7 @@ pub async fn measure(place: &Place, banyan: &Banyan, table: &mut Table) -> anyho
     }
     bare.kill().await?;
     let what = "GET /profiles/me, of a bare axum + sqlx handler";
-    table.ratio(what, "/s", &ours_rates, &limit_rates, 0.8);
+    table.ratio(what, "/s", &ours_rates, &limit_rates, Some(0.8));
     Ok(())
 }
 

@@ -41,16 +41,16 @@ impl Table {
     }
 
     /// A figure held against its limit: medians of rounds taken by turns.
-    pub fn ratio(&mut self, what: &str, unit: &str, ours: &[f64], limit: &[f64], aim: f64) {
+    pub fn ratio(&mut self, what: &str, unit: &str, ours: &[f64], limit: &[f64], aim: Option<f64>) {
         let (ours, limit) = (median(ours), median(limit));
         let ratio = ours / limit;
-        let aim = Aim::AtLeast(aim);
+        let aim = aim.map(Aim::AtLeast);
         self.rows.push([
             what.to_owned(),
             format!("{} {unit}", number(ours)),
             format!("{ratio:.2} of {}", number(limit)),
-            aim.text(""),
-            verdict(Some(aim), ratio),
+            aim.map_or_else(String::new, |aim| aim.text("")),
+            verdict(aim, ratio),
         ]);
     }
 
