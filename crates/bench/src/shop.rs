@@ -148,6 +148,7 @@ impl Shop {
         let settings = nats::Settings {
             urls: vec![broker.url()],
             prefix: "bench".to_owned(),
+            inbox_prefix: "_INBOX".to_owned(),
             credentials: nats::Credentials::None,
             tls: nats::Tls::default(),
             keep: Duration::from_secs(24 * 3_600),

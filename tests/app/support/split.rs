@@ -80,7 +80,11 @@ impl Split {
         let turn = TURN.lock().await;
         let folder = DataDir::new();
         let store = folder.0.join("nats");
-        let nats = tokio::task::spawn_blocking(move || NatsServer::start(&store, []))
+        let users = folder.0.join("nats.conf");
+        std::fs::write(&users, nats_users()).expect("a file");
+        std::fs::write(folder.0.join("nats_password"), NATS_PASSWORD).expect("a file");
+        let arguments = ["-c".into(), users.into_os_string()];
+        let nats = tokio::task::spawn_blocking(move || NatsServer::start(&store, arguments))
             .await
             .expect("no panic")
             .expect("nats-server starts");
@@ -151,6 +155,10 @@ impl Split {
             .env("BANYAN__SERVER__PUBLIC_URL", &self.url)
             .env("BANYAN__SERVER__DRAIN_SECONDS", self.drain_seconds())
             .env("BANYAN__BUS__NATS__URLS", self.nats.url())
+            .env(
+                "BANYAN__BUS__NATS__PASSWORD_FILE",
+                self.folder.0.join("nats_password"),
+            )
             // A mail that failed because its own database was killed is not left for long.
             .env("BANYAN__NOTIFICATION__RETRY_BASE_SECONDS", "1");
         if ["identity", "notification"].contains(&kind) {
@@ -299,6 +307,24 @@ pub async fn send(pid: u32, signal: &str) {
         .await
         .expect("kill runs");
     assert!(status.success());
+}
+
+const NATS_PASSWORD: &str = "x of the tests";
+
+/// The users and rights of `make split`, with one password for all.
+fn nats_users() -> String {
+    let text = include_str!("../../../config/split/nats.conf");
+    let mut words = text.split('$');
+    let mut users = words.next().expect("some text").to_owned();
+    for word in words {
+        match word.split_once("_PASSWORD") {
+            Some((name, rest)) if name.bytes().all(|b| b.is_ascii_uppercase()) => {
+                users.push_str(&format!("\"{NATS_PASSWORD}\"{rest}"));
+            }
+            _ => users.push_str(&format!("${word}")),
+        }
+    }
+    users
 }
 
 /// 32 bytes in base64.
