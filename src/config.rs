@@ -472,6 +472,13 @@ impl Config {
         let bus = &self.host.bus;
         if bus.transport == Transport::Nats {
             faults.extend(bus.nats.faults());
+            if !self.development() && !bus.nats.has_credentials() {
+                faults.push(
+                    "bus.nats needs credentials in production: whoever may publish there may sign \
+                     in as anybody (docs/nats.md has users and rights)"
+                        .to_owned(),
+                );
+            }
         }
         let mut away = modules.iter().filter(|m| !self.hosts(m.name())).peekable();
         if let (Some(module), Transport::InProcess) = (away.peek(), bus.transport) {

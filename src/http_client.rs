@@ -7,12 +7,15 @@ use reqwest::{Client, Response, redirect::Policy};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Trusts the authorities that the machine trusts (`SSL_CERT_FILE` names others), and follows no
-/// redirect: a secret or a key set is not to be had from wherever somebody points.
+/// redirect and no proxy of the environment: a secret or a key set is not to be had from wherever
+/// somebody points.
 pub fn client() -> Client {
     let builder = || {
         Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(Policy::none())
+            // Secrets and keys pass here: a proxy of the environment is nobody to trust with them.
+            .no_proxy()
             .user_agent(concat!("banyan/", env!("CARGO_PKG_VERSION")))
     };
     builder().build().unwrap_or_else(|error| {

@@ -62,6 +62,12 @@ impl Nats {
         }
     }
 
+    /// Does it sign in as somebody? A client's certificate may say who it is as well.
+    pub(super) fn has_credentials(&self) -> bool {
+        let certificate = !self.tls_cert_file.as_os_str().is_empty();
+        certificate || !matches!(self.credentials(), nats::Credentials::None)
+    }
+
     fn credentials(&self) -> nats::Credentials {
         if !self.user.is_empty() {
             return nats::Credentials::Password {

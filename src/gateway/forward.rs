@@ -2,7 +2,7 @@
 
 use axum::{
     extract::Request,
-    http::{HeaderName, HeaderValue, Method, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
     response::Response,
 };
 use kernel::{Problem, RequestContext};
@@ -18,6 +18,10 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// How a process of ours signs in Via (RFC 9110 §7.6.3), and how many of them a request may pass.
+const HOP: &str = "1.1 banyan";
+const MAX_HOPS: usize = 5;
+
 /// Sends a request on, with what the edge has established of it: client, request id, trace; and with
 /// `more`, such as who the caller is. The answer is what came back, whatever its status; a
 /// problem is the edge's own.
@@ -32,6 +36,22 @@ pub async fn forward(
         return Err(Problem::method_not_allowed());
     }
     let headers = request.headers();
+    let passed = headers
+        .get_all(header::VIA)
+        .iter()
+        .filter_map(|via| via.to_str().ok());
+    let passed: Vec<&str> = passed
+        .flat_map(|via| via.split(',').map(str::trim))
+        .collect();
+    if passed.iter().filter(|hop| **hop == HOP).count() >= MAX_HOPS {
+        tracing::error!("a request goes in circles: modules.*.at lead back to where it came from");
+        return Err(loop_detected());
+    }
+    let via = passed
+        .into_iter()
+        .chain([HOP])
+        .collect::<Vec<_>>()
+        .join(", ");
     let address = client(&request).map(|address| address.to_string());
     let trace = RequestContext::with(RequestContext::traceparent);
     // People reach us as public_url says; a proxy in front may have taken TLS off.
@@ -41,12 +61,19 @@ pub async fn forward(
         (FORWARDED_FOR, address.and_then(text)),
         (FORWARDED_PROTO, proto),
         (FORWARDED_HOST, headers.get(header::HOST).cloned()),
+        (header::VIA, text(via)),
         (REQUEST_ID, headers.get(REQUEST_ID).cloned()),
         (TRACEPARENT, trace.and_then(text)),
     ];
     let set = set.into_iter().filter_map(|(n, v)| Some((n, v?)));
     let answer = upstream.forward(request, set.chain(more)).await;
     answer.map_err(Problem::from)
+}
+
+/// RFC 5842 §7.2.
+fn loop_detected() -> Problem {
+    let title = "The request goes in circles";
+    Problem::new(StatusCode::LOOP_DETECTED, "loop-detected", title)
 }
 
 fn text(value: String) -> Option<HeaderValue> {

@@ -66,11 +66,14 @@ pub async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (
-        code,
-        axum::Json(json!({ "status": status, "modules": modules, "services": services })),
-    )
-        .into_response()
+    let mut body = json!({ "status": status, "modules": modules, "services": services });
+    if !verifies {
+        body["tokens"] = json!({
+            "status": "not verified yet",
+            "reason": "the events of identity, its keys among them, cannot be read",
+        });
+    }
+    (code, axum::Json(body)).into_response()
 }
 
 /// A service of a configured route, in words that give nothing of the inside away.

@@ -197,7 +197,14 @@ impl Gateway {
             },
             Home::Remote(upstream) => {
                 let answer = forward::forward(&self.app, upstream, request, None).await;
-                answer.unwrap_or_else(Problem::into_response)
+                match answer {
+                    Ok(answer) if answer.status() == StatusCode::MISDIRECTED_REQUEST => {
+                        let module = upstream.name();
+                        tracing::error!(module, "modules.{module}.at names a process without it");
+                        is_down(module).into_response()
+                    }
+                    answer => answer.unwrap_or_else(Problem::into_response),
+                }
             }
             Home::Elsewhere(name) => misdirected(name).into_response(),
         }

@@ -109,7 +109,7 @@ impl Outside {
         if let (Some(rate), Some(address)) = (&self.rate, address) {
             rate.check(address)?;
         }
-        let caller = self.caller(app, &request)?;
+        let caller = self.caller(app, &request).await?;
         let mut request = bounded(request, self.max_body_bytes)?;
         self.rewrite(&mut request)?;
         let identity = caller.as_ref().map(identity).into_iter().flatten();
@@ -118,9 +118,11 @@ impl Outside {
     }
 
     /// Who calls, verified; a token that is no good is disregarded where none is needed.
-    fn caller(&self, app: &App, request: &Request) -> Result<Option<Principal>, Problem> {
-        let token = bearer(request.headers());
-        let verified = token.map(|token| app.verifier.verify(token));
+    async fn caller(&self, app: &App, request: &Request) -> Result<Option<Principal>, Problem> {
+        let verified = match bearer(request.headers()) {
+            Some(token) => Some(app.verifier.authenticate(token).await),
+            None => None,
+        };
         if self.settings.public {
             return Ok(verified.and_then(Result::ok));
         }

@@ -76,6 +76,11 @@ async fn answer_to(log: &LocalLog, question: &[u8]) -> Result<Vec<u8>, Error> {
             limit,
         } => {
             let limit = limit.clamp(1, MAX_LIMIT);
+            // Who asks beyond the end is told where it is: nothing is known of what follows.
+            let until = match log.tail().borrow().head() {
+                head if until <= head => until,
+                _ => until.min(log.head().await?),
+            };
             let page = log.read(after, until, topics.as_deref(), limit).await?;
             json(&fitting(page))
         }

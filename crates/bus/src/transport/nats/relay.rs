@@ -24,6 +24,8 @@ use crate::{
 const BATCH: i64 = 512;
 /// How long a failure is waited out, at most.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A reader that was told of the log's end has its place in the stream within this time.
+const RECENT: Duration = Duration::from_secs(60);
 /// Without news, the stream's end is compared with what was sent this often.
 const COMPARE_EVERY: Duration = Duration::from_secs(10);
 
@@ -60,11 +62,13 @@ async fn relay(nats: &Nats, log: &LocalLog, trouble: &mut Trouble) -> Result<(),
     let (stream, End { mut sequence, last }) = agreeing(nats, log, stream).await?;
     let mut sent = match last {
         Some(last) => last.pos,
-        // Nobody needs more than the slowest subscriber: who comes later reads the log itself.
-        None => match log.slowest_cursor().await? {
-            Some(pos) => pos.max(log.before_oldest().await?),
-            None => log.head().await?,
-        },
+        // Nobody needs more than the slowest subscriber, and who has asked for the end just now:
+        // who comes later reads the log itself.
+        None => {
+            let recent = log.before_recent(RECENT).await?;
+            let slowest = log.slowest_cursor().await?.unwrap_or(recent);
+            slowest.min(recent).max(log.before_oldest().await?)
+        }
     };
     let stream_name = &stream.cached_info().config.name;
     trouble.tell(None::<&Error>);

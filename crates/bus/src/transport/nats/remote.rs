@@ -66,7 +66,14 @@ impl Source for Remote {
         // What is there already is read from the log itself. When the publisher does not answer, the
         // stream may have it.
         let head = self.ask(Question::Head).await.unwrap_or(after);
-        self.window.open(head.max(after));
+        if head < after {
+            return Err(Error::Transport(format!(
+                "{} stands at {after}, and the log of {} ends at {head}: its database is another one, \
+                 or was brought back from a backup; nothing is read until they agree",
+                self.reader.name, self.publisher
+            )));
+        }
+        self.window.open(head);
         let feed = Feed {
             nats: Arc::clone(&self.nats),
             publisher: self.publisher.clone(),
@@ -96,7 +103,15 @@ impl Source for Remote {
             limit,
         };
         let error = match self.ask(question).await {
-            Ok(PageAnswer { events, until }) => return Ok(Page { events, until }),
+            Ok(PageAnswer { events, until }) if until > after => {
+                return Ok(Page { events, until });
+            }
+            // The stream is ahead of its log: something else has written to it. The next reader
+            // looks whose it is.
+            Ok(_) => {
+                let why = format!("the stream of {} is ahead of its log", self.publisher);
+                return Err(Error::Transport(why));
+            }
             Err(error) => error,
         };
         // The publisher is away; what the stream still has is on its way.
