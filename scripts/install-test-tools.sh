@@ -1,6 +1,9 @@
 #!/bin/sh
-# What tests talk to: a real SMTP server (Python's aiosmtpd), and openssl for its certificate.
+# What tests talk to: a real SMTP server (Python's aiosmtpd), openssl for its certificate, and
+# examples/analytics.
 set -eu
+
+"$(dirname "$0")/install-analytics.sh"
 
 say() {
     echo "install-test-tools: $*" >&2

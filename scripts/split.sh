@@ -3,10 +3,18 @@
 # folder and, but for the gateway, its own PostgreSQL; events travel by a nats-server of their own, on which
 # each has a user with the rights that it needs. Everything lies in data/split; Ctrl-C stops it.
 #
-#   scripts/split.sh [PROGRAM]      target/debug/banyan unless told
+#   scripts/split.sh [--with-analytics] [PROGRAM]      target/debug/banyan unless told
+#
+# --with-analytics starts examples/analytics beside them, and a route to it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+with_analytics=
+if [ "${1:-}" = --with-analytics ]; then
+    with_analytics=yes
+    scripts/install-analytics.sh
+    shift
+fi
 program=${1:-target/debug/banyan}
 data=data/split
 modules=(identity profile notification logging)
@@ -15,7 +23,7 @@ mkdir -p "$data/services" "$data/nats_users"
 umask 077
 [ -s "$data/sealing_key" ] || openssl rand -base64 32 >"$data/sealing_key"
 
-for port in 4222 8080 8081 8082 8083 8084 8222; do
+for port in 4222 8080 8081 8082 8083 8084 ${with_analytics:+8090} 8222; do
     if (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
         echo "port $port is in use: stop what listens there" >&2
         exit 1
@@ -83,6 +91,14 @@ for name in gateway identity profile notification; do
         --scope logs:write --scope logs:write:internal --secret-file "$data/services/$name" >/dev/null
 done
 
+gateway=config/split/gateway.toml
+if [ "$with_analytics" ]; then
+    banyan identity service create analytics --name "Analytics" \
+        --scope logs:write --secret-file "$data/services/analytics" >/dev/null
+    gateway=$data/gateway.toml
+    cat config/split/gateway.toml examples/analytics/route.toml >"$gateway"
+fi
+
 port=8081
 for name in "${modules[@]}"; do
     echo "starting $name"
@@ -92,9 +108,19 @@ for name in "${modules[@]}"; do
     answers "$name" "http://127.0.0.1:$port/health/live"
     port=$((port + 1))
 done
+if [ "$with_analytics" ]; then
+    echo "starting analytics"
+    export PYTHONPATH=examples/analytics ANALYTICS_DATABASE="$data/analytics.db" \
+        ANALYTICS_SECRET_FILE="$data/services/analytics"
+    python=examples/analytics/.venv/bin/python
+    ANALYTICS_NATS_USER=operator ANALYTICS_NATS_PASSWORD_FILE=$data/nats_users/operator \
+        "$python" -m analytics provision
+    start analytics env ANALYTICS_NATS_PASSWORD_FILE="$data/nats_users/analytics" "$python" -m analytics
+    answers analytics http://127.0.0.1:8090/healthz
+fi
 echo "starting gateway"
 start gateway env BANYAN__SERVICE__ID=gateway "BANYAN__SERVICE__SECRET_FILE=$data/services/gateway" \
-    "$program" --config config/split/gateway.toml serve
+    "$program" --config "$gateway" serve
 answers gateway http://127.0.0.1:8080/health/ready
 until curl -fsS http://127.0.0.1:8080/health/ready | grep -qv down; do
     sleep 0.1
@@ -111,7 +137,8 @@ Banyan runs as five processes: http://localhost:8080
   logging        http://127.0.0.1:8084
   NATS           nats://127.0.0.1:4222, http://127.0.0.1:8222
   logs           $data/*.log
-$(grep -h "with the code" "$data/identity.log" | sed 's/^ */  /' || true)
+${with_analytics:+  analytics      http://localhost:8080/analytics/sign-in, for an administrator
+}$(grep -h "with the code" "$data/identity.log" | sed 's/^ */  /' || true)
 Ctrl-C stops them all.
 END
 

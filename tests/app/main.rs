@@ -3,6 +3,7 @@
 //! All in one binary, because each further one links everything again. A new test goes into the
 //! file of its subject under `flows/`, or beside these.
 
+mod analytics;
 mod boundaries;
 mod contracts;
 mod edge;

@@ -1,0 +1,1 @@
+"""Counts the sign-ups of a Banyan installation: an example of a service beside it."""
