@@ -2,7 +2,7 @@
 
 from html import escape
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 720, 240, 36, 24
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 720, 250, 36, 18, 24
 
 
 def render(days: list[dict], asked_by: str) -> str:
@@ -45,17 +45,17 @@ def chart(days: list[dict]) -> str:
     """A bar a day, as SVG. What each says is read aloud, and shown below the pointer."""
     most = max(day["sign_ups"] for day in days)
     top = _round_up(most)
-    width, height = WIDTH - LEFT, HEIGHT - BOTTOM - 8
+    width, height = WIDTH - LEFT, HEIGHT - BOTTOM - TOP
     step = width / len(days)
     parts = []
     for value in sorted({0, top // 2, top}):
-        y = 8 + height - height * value / top
+        y = TOP + height - height * value / top
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value}</text>')
     for n, day in enumerate(days):
         tall = height * day["sign_ups"] / top
         parts.append(
-            f'<rect x="{LEFT + n * step + step * 0.1:.1f}" y="{8 + height - tall:.1f}" '
+            f'<rect x="{LEFT + n * step + step * 0.1:.1f}" y="{TOP + height - tall:.1f}" '
             f'width="{step * 0.8:.1f}" height="{tall:.1f}">'
             f"<title>{day['day']}: {day['sign_ups']}</title></rect>"
         )
