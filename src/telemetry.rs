@@ -14,6 +14,8 @@ pub fn start(config: &Log, buffer: &Arc<LogBuffer>) -> anyhow::Result<()> {
         LogFormat::Json => tracing_subscriber::fmt::layer()
             .json()
             .flatten_event(true)
+            // It is the last of the list, which costs as much again to write.
+            .with_current_span(false)
             .with_writer(std::io::stderr)
             .boxed(),
         LogFormat::Pretty => tracing_subscriber::fmt::layer()
