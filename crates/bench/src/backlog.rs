@@ -14,6 +14,8 @@ use crate::{
 };
 
 const EVENTS: u64 = 1_000_000;
+/// Handled before the subscriber goes away.
+const KNOWN: u64 = 800;
 /// What holds a backlog in memory would grow with it: a million of these events are some 500 MiB.
 const MOST_MIB: f64 = 64.0;
 const SAMPLE_EVERY: Duration = Duration::from_millis(20);
@@ -22,8 +24,8 @@ pub async fn measure(place: &Place, table: &mut Table) -> anyhow::Result<()> {
     let shop = Shop::over_nats(place, "bench_backlog").await?;
     // The publisher knows its subscriber, which then is away.
     let desk = shop.open_desk().await?;
-    shop.flood(1_000).await?;
-    shop.arrivals.wait(1_000).await?;
+    shop.flood(KNOWN).await?;
+    shop.arrivals.wait(KNOWN).await?;
     desk.stop().await?;
     shop.flood(EVENTS).await?;
 
@@ -33,7 +35,7 @@ pub async fn measure(place: &Place, table: &mut Table) -> anyhow::Result<()> {
     let desk = shop.open_desk().await?;
     let mut peak = at_start;
     let arrivals = Arc::clone(&shop.arrivals);
-    let handled = tokio::spawn(async move { arrivals.wait(1_000 + EVENTS).await });
+    let handled = tokio::spawn(async move { arrivals.wait(KNOWN + EVENTS).await });
     while !handled.is_finished() {
         tokio::time::sleep(SAMPLE_EVERY).await;
         peak = peak.max(resident_mib(own)?);

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::ensure;
 use async_trait::async_trait;
 use bus::{
     Bus, Settings,
@@ -206,8 +207,13 @@ impl Shop {
         Running::start(&self.desk_bus, &self.desk, vec![subscription]).await
     }
 
-    /// Publishes as many orders as the database takes, numbered from a million up.
+    /// Publishes orders as fast as the database takes them, numbered from a million up. They are
+    /// shared out evenly: to so many transactions that 80 divides their number.
     pub async fn flood(&self, events: u64) -> anyhow::Result<()> {
+        ensure!(
+            events.is_multiple_of(FLOOD_WRITERS * FLOOD_PER_TRANSACTION),
+            "{events} events cannot be shared out"
+        );
         let mut writers = tokio::task::JoinSet::new();
         for writer in 0..FLOOD_WRITERS {
             let shop = self.db.clone();
