@@ -37,7 +37,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use bus::place::State;
+use bus::place::{self, State};
 use clap::Args;
 use kernel::Secret;
 
@@ -176,15 +176,15 @@ impl Move<'_> {
         let module = self.source.module;
         let (here, there) = (self.source.facts().await?, self.target.facts().await?);
         check(&here, &there).context(prepare_hint(self.to))?;
-        let place = self.source.place().await?;
-        let target = self.target.place().await?;
-        let used = match &target {
-            Some(place) if place.state == State::Here => self.target.is_used().await?,
-            _ => false,
-        };
-        let plan = plan::plan(module, place.as_ref(), target.as_ref(), used)?;
+        let id = |place: Option<place::Place>| place.map(|place| place.id);
+        let (source, target) = (self.source.place().await?, self.target.place().await?);
+        ensure!(
+            source.is_none() || id(source) != id(target),
+            "{module} is in that database already"
+        );
         self.source.lock().await?;
         self.target.lock().await?;
+        let plan = self.plan().await?;
         match plan {
             Plan::Done => println!("{module} has been moved already"),
             Plan::Finish => {
@@ -206,6 +206,15 @@ impl Move<'_> {
             self.source.name
         );
         Ok(())
+    }
+
+    async fn plan(&mut self) -> anyhow::Result<Plan> {
+        let (source, target) = (self.source.place().await?, self.target.place().await?);
+        let used = match &target {
+            Some(place) if place.state == State::Here => self.target.is_used().await?,
+            _ => false,
+        };
+        plan::plan(self.source.module, source.as_ref(), target.as_ref(), used)
     }
 
     fn show(

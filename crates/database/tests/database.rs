@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use database::{
-    Error, ensure_prepared, migrate, owner_role, prepare, prepare_script, role_password,
-    runtime_role,
+    Error, ensure_prepared, migrate, migrate_copy, owner_role, prepare, prepare_script,
+    role_password, runtime_role,
 };
 use embedded::{Options, Server};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -403,6 +403,53 @@ async fn migrations_only_go_forward() {
     migrate(&owner, "forward", &migrations(&[first, second, third]))
         .await
         .unwrap();
+    db.drop().await;
+}
+
+#[tokio::test]
+async fn a_schema_that_was_moved_away_stays_shut() {
+    let db = Database::new("away").await;
+    prepare(&db.admin, db.name, &["away_a"], SECRET)
+        .await
+        .unwrap();
+    let things = "CREATE TABLE away_a.things (id bigint)";
+    let own = migrations(&[(1, "things", things)]);
+    let as_owner = db.as_owner("away_a");
+    migrate(&as_owner, "away_a", &own).await.unwrap();
+    let mut owner = db.sign_in(&owner_role("away_a")).await;
+    run(
+        &mut owner,
+        "UPDATE away_a.place SET state = 'moved', peer = gen_random_uuid(), peer_name = 'there';
+         REVOKE USAGE ON SCHEMA away_a FROM banyan_away_a",
+    )
+    .await
+    .unwrap();
+    let error = migrate(&as_owner, "away_a", &own).await.unwrap_err();
+    assert!(matches!(error, Error::Away { .. }), "{error}");
+    assert!(
+        error.to_string().contains("modules.away_a.database_url"),
+        "{error}"
+    );
+    migrate_copy(&as_owner, "away_a", &own).await.unwrap();
+
+    let mut runtime = db.sign_in(&runtime_role("away_a")).await;
+    let write = "INSERT INTO away_a.things VALUES (1)";
+    prepare(&db.admin, db.name, &["away_a"], SECRET)
+        .await
+        .unwrap();
+    assert_eq!(code(run(&mut runtime, write).await.unwrap_err()), REFUSED);
+    run(
+        &mut owner,
+        "UPDATE away_a.place SET state = 'here', peer = NULL",
+    )
+    .await
+    .unwrap();
+    prepare(&db.admin, db.name, &["away_a"], SECRET)
+        .await
+        .unwrap();
+    run(&mut runtime, write).await.unwrap();
+    owner.close().await.unwrap();
+    runtime.close().await.unwrap();
     db.drop().await;
 }
 

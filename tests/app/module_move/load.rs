@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use banyan::modules::MODULES;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
@@ -231,4 +232,56 @@ async fn settled(first: &mut PgConnection, second: &mut PgConnection) {
     ] {
         assert_eq!(text(first, what).await, text(second, what).await, "{what}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_module_can_move() {
+    let two = Two::new().await;
+    let process = Process::serve(&two.data_dir.0).await;
+    for n in 0..3 {
+        insist(&process.url, &format!("person{n}@example.com")).await;
+    }
+    let (mut first, mut second) = (two.at_first().await, two.at_second().await);
+    until(&mut first, WELCOMED, 3).await;
+    assert!(process.stop().await.success());
+    // Partitions that the target's migrations do not make.
+    run(
+        &mut first,
+        "SELECT identity.roll_log('0');
+         SELECT logging.ensure_partitions(now() - interval '2 days', 7);
+         INSERT INTO logging.records (id, time, level, service, target, message, fields)
+         SELECT nextval('logging.record_blocks') * 8192, now() - n * interval '1 hour', 9, 's', 't',
+                'm', '{}'
+           FROM generate_series(1, 30) n",
+    )
+    .await;
+    let records = "SELECT count(*) FROM logging.records";
+    let blocks = "SELECT last_value::text FROM logging.record_blocks";
+    let block = text(&mut first, blocks).await;
+
+    let to = two.elsewhere();
+    let names: Vec<_> = MODULES.iter().map(|module| module.name()).collect();
+    for name in &names {
+        two.ok(&["module", "move", name, "--to", &to, "--yes"])
+            .await;
+    }
+    assert_eq!(
+        number(&mut first, records).await,
+        number(&mut second, records).await
+    );
+    assert_eq!(text(&mut second, blocks).await, block);
+    two.configure_all(&names, &to);
+    let process = Process::serve(&two.data_dir.0).await;
+    // Of those from before and of those from after, who they are is known.
+    let body = json!({ "email": "person0@example.com", "password": PASSWORD });
+    let answer = post(&process.url, "/api/v1/auth/login", &body).await;
+    assert!(matches!(answer, Some((200, _))), "{answer:?}");
+    insist(&process.url, "late@example.com").await;
+    until(&mut second, WELCOMED, 4).await;
+    two.ok(&["audit", "verify"]).await;
+    assert!(process.stop().await.success());
+    for conn in [first, second] {
+        conn.close().await.unwrap();
+    }
+    two.stop().await;
 }

@@ -54,10 +54,16 @@ impl Two {
 
     /// Where notification is, as the configuration says; empty for the database of all.
     fn configure(&self, place: &str) {
-        let text = format!(
-            "[database]\nrole_secret = \"{ROLE_SECRET}\"\n\n[secrets]\nmaster_key = \
-             \"{MASTER_KEY}\"\n\n[modules.{MODULE}]\ndatabase_url = \"{place}\"\n"
+        self.configure_all(&[MODULE], place);
+    }
+
+    fn configure_all(&self, modules: &[&str], place: &str) {
+        let mut text = format!(
+            "[database]\nrole_secret = \"{ROLE_SECRET}\"\n\n[secrets]\nmaster_key = \"{MASTER_KEY}\"\n"
         );
+        for module in modules {
+            text += &format!("\n[modules.{module}]\ndatabase_url = \"{place}\"\n");
+        }
         // In one step: processes read it at any time.
         let draft = self.data_dir.0.join("draft.toml");
         std::fs::write(&draft, text).expect("written");
