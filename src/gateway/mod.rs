@@ -201,7 +201,8 @@ impl Gateway {
                     Ok(answer) if answer.status() == StatusCode::MISDIRECTED_REQUEST => {
                         let module = upstream.name();
                         tracing::error!(module, "modules.{module}.at names a process without it");
-                        is_down(module).into_response()
+                        Problem::unavailable(format!("The module {module} is down."), 2)
+                            .into_response()
                     }
                     answer => answer.unwrap_or_else(Problem::into_response),
                 }

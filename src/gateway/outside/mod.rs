@@ -109,7 +109,8 @@ impl Outside {
         if let (Some(rate), Some(address)) = (&self.rate, address) {
             rate.check(address)?;
         }
-        let caller = self.caller(app, &request).await?;
+        let token = bearer(request.headers()).map(str::to_owned);
+        let caller = self.caller(app, token.as_deref()).await?;
         let mut request = bounded(request, self.max_body_bytes)?;
         self.rewrite(&mut request)?;
         let identity = caller.as_ref().map(identity).into_iter().flatten();
@@ -118,8 +119,8 @@ impl Outside {
     }
 
     /// Who calls, verified; a token that is no good is disregarded where none is needed.
-    async fn caller(&self, app: &App, request: &Request) -> Result<Option<Principal>, Problem> {
-        let verified = match bearer(request.headers()) {
+    async fn caller(&self, app: &App, token: Option<&str>) -> Result<Option<Principal>, Problem> {
+        let verified = match token {
             Some(token) => Some(app.verifier.authenticate(token).await),
             None => None,
         };

@@ -77,7 +77,8 @@ async fn answer_to(log: &LocalLog, question: &[u8]) -> Result<Vec<u8>, Error> {
         } => {
             let limit = limit.clamp(1, MAX_LIMIT);
             // Who asks beyond the end is told where it is: nothing is known of what follows.
-            let until = match log.tail().borrow().head() {
+            let known = log.tail().borrow().head();
+            let until = match known {
                 head if until <= head => until,
                 _ => until.min(log.head().await?),
             };
