@@ -28,10 +28,12 @@ CREATE TABLE {schema}.outbox (
     published_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
--- The position of the last event in the log.
+-- The position of the last event in the log; and which log it is, so that two databases that were made
+-- for one module are told apart where they meet.
 CREATE TABLE {schema}.head (
-    one boolean PRIMARY KEY DEFAULT true CHECK (one),
-    pos bigint  NOT NULL DEFAULT 0
+    one    boolean PRIMARY KEY DEFAULT true CHECK (one),
+    pos    bigint  NOT NULL DEFAULT 0,
+    log_id uuid    NOT NULL DEFAULT gen_random_uuid()
 );
 INSERT INTO {schema}.head DEFAULT VALUES;
 

@@ -29,6 +29,7 @@ statements! {
             SELECT coalesce((SELECT pos - 1 FROM {schema}.log ORDER BY pos LIMIT 1),
                             (SELECT pos FROM {schema}.head))",
         head: "SELECT pos FROM {schema}.head",
+        log_id: "SELECT log_id FROM {schema}.head",
         find: "
             SELECT pos FROM {schema}.log
              WHERE subject = $2 AND topic = $1 AND keyseq >= $3 AND pos > $4
@@ -122,6 +123,13 @@ impl Log {
     /// The position of the last event.
     pub async fn head(&self) -> Result<i64, sqlx::Error> {
         sqlx::query_scalar(safe(&self.statements.head))
+            .fetch_one(&self.pool)
+            .await
+    }
+
+    /// Which log it is.
+    pub async fn log_id(&self) -> Result<Uuid, sqlx::Error> {
+        sqlx::query_scalar(safe(&self.statements.log_id))
             .fetch_one(&self.pool)
             .await
     }

@@ -11,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use kernel::{Db, Envelope};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::{log::Log, schema::Schema, tail::Tail};
 
@@ -22,6 +23,9 @@ pub enum Error {
     /// Of the network between a subscription and its publisher.
     #[error("{0}")]
     Transport(String),
+    /// Somewhere there is another log of the same module: of another database.
+    #[error("{0}")]
+    OtherLog(String),
 }
 
 /// What was found in a stretch of the log.
@@ -96,19 +100,27 @@ pub trait Source: Send + Sync {
 /// The log of a module that runs in this process.
 pub struct LocalLog {
     module: String,
+    id: Uuid,
     log: Log,
     tail: watch::Sender<Tail>,
     ended: AtomicBool,
 }
 
 impl LocalLog {
-    pub(crate) fn new(db: &Db, schema: &Schema, head: i64) -> Arc<Self> {
-        Arc::new(Self {
-            log: Log::new(db.bus_pool().clone(), schema),
+    pub(crate) async fn open(db: &Db, schema: &Schema, head: i64) -> Result<Arc<Self>, Error> {
+        let log = Log::new(db.bus_pool().clone(), schema);
+        Ok(Arc::new(Self {
+            id: log.log_id().await?,
+            log,
             module: db.module().to_owned(),
             tail: watch::Sender::new(Tail::at(head)),
             ended: AtomicBool::new(false),
-        })
+        }))
+    }
+
+    /// Tells it from a log of another database.
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
     }
 
     pub(crate) fn module(&self) -> &str {

@@ -144,7 +144,7 @@ impl Bus {
             })
             .collect();
         let sequencer = Sequencer::new(db.clone(), &schema, self.settings.sequencer_batch);
-        let log = LocalLog::new(&db, &schema, sequencer.look().await?.0);
+        let log = LocalLog::open(&db, &schema, sequencer.look().await?.0).await?;
         let served = match &self.network {
             Some(network) => Some(network.serve(Arc::clone(&log)).await?),
             None => None,

@@ -82,6 +82,7 @@ fn trials(cluster: &Arc<Cluster>) -> Vec<Trial> {
             another_configuration_changes_the_stream,
             a_stream_that_cannot_be_made_loses_nothing,
             a_stream_of_another_log_is_made_anew,
+            another_database_of_the_module_is_refused,
             copies_outlive_a_server,
         }
         tls {

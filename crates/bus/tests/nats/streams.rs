@@ -9,6 +9,7 @@ use crate::{
     broker::{Broker, Eye, Over, live, reach, settings},
     support::{
         case::Case,
+        instance::Instance,
         language::{Numbered, OrderPlaced, desk, orders},
     },
 };
@@ -79,6 +80,31 @@ pub(crate) async fn a_stream_of_another_log_is_made_anew(case: &Case<Over>) {
     let stream = eye.info().await;
     assert!(stream.created > old);
     assert!(stream.state.messages <= u64::try_from(head).unwrap());
+}
+
+/// Two databases of one module under one prefix: staging beside production, a data folder too many.
+pub(crate) async fn another_database_of_the_module_is_refused(case: &Case<Over>) {
+    let broker = Broker::start("");
+    let settings = settings(vec![broker.server.url()]);
+    let eye = Eye::on(&settings).await;
+    let head = live(case, &settings, &eye).await;
+    // As if it had been made anew.
+    case.execute("UPDATE shop.head SET log_id = gen_random_uuid()")
+        .await;
+    let modules = vec![("shop", Vec::new())];
+    let refused = Instance::<Over>::try_start(
+        &case.database,
+        &case.site(),
+        crate::support::case::settings(),
+        modules,
+    )
+    .await;
+    let error = refused.err().expect("it does not start").to_string();
+    assert!(
+        error.contains("another database of it is in use"),
+        "{error}"
+    );
+    assert_eq!(eye.end().await, Some(head), "the stream is left alone");
 }
 
 pub(crate) async fn copies_outlive_a_server(case: &Case<Over>) {

@@ -46,6 +46,17 @@ impl<T: Transport> Instance<T> {
         settings: bus::Settings,
         modules: Vec<(&'static str, Vec<Subscription>)>,
     ) -> Self {
+        let started = Self::try_start(database, site, settings, modules).await;
+        started.expect("a module is attached")
+    }
+
+    /// The same, where a module may be refused.
+    pub(crate) async fn try_start(
+        database: &Database,
+        site: &str,
+        settings: bus::Settings,
+        modules: Vec<(&'static str, Vec<Subscription>)>,
+    ) -> Result<Self, anyhow::Error> {
         let world = World::system();
         let id = world.uuid();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -68,16 +79,19 @@ impl<T: Transport> Instance<T> {
                 let bus = transport.bus();
                 // As few for the bus as will do: the server has 200 for all cases.
                 let db = Db::new(module, pool(24), pool(4), bus, world.clone());
-                transport
-                    .attach(db.clone(), subscriptions)
-                    .await
-                    .expect("a module is attached");
+                transport.attach(db.clone(), subscriptions).await?;
                 dbs.insert(module, db);
             }
-            (transport, dbs)
+            Ok((transport, dbs))
         });
-        let (transport, dbs) = opened.await.expect("an instance starts");
-        Self {
+        let (transport, dbs) = match opened.await.expect("an instance starts") {
+            Ok(opened) => opened,
+            Err(error) => {
+                runtime.shutdown_background();
+                return Err(error);
+            }
+        };
+        Ok(Self {
             id,
             process: Some(Process {
                 runtime,
@@ -87,7 +101,7 @@ impl<T: Transport> Instance<T> {
             running: None,
             stop: CancellationToken::new(),
             frozen: Arc::default(),
-        }
+        })
     }
 
     fn process(&self) -> &Process<T> {

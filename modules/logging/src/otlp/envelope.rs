@@ -10,7 +10,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use super::{MAX_RECORD_BYTES, MAX_RECORDS, OtlpError, Received, Sender, record::Origin};
+use super::{
+    MAX_RECORD_BYTES, MAX_RECORDS, OtlpError, Received, Sender,
+    record::{Origin, RESOURCE_BUDGET},
+};
 
 /// How a message is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +116,7 @@ pub(super) fn read<'a, P: Part<'a>>(
         reason: None,
     };
     let mut seen = 0;
+    let mut budget = RESOURCE_BUDGET;
     for resource_logs in P::request(body).map_err(OtlpError::Malformed)? {
         let (resource, scopes) = resource_logs.layer().map_err(OtlpError::Malformed)?;
         let resource: Resource = common(resource)?;
@@ -127,7 +131,7 @@ pub(super) fn read<'a, P: Part<'a>>(
             }
             for record in records {
                 match within(&record).and_then(|r| r.decode::<LogRecord>()) {
-                    Ok(record) => received.records.push(origin.map(record, now)),
+                    Ok(record) => received.records.push(origin.map(record, now, &mut budget)),
                     Err(why) => {
                         received.rejected += 1;
                         received.reason.get_or_insert(why);

@@ -21,21 +21,32 @@ pub(super) struct Origin {
     target: String,
     /// The resource's attributes: where it ran.
     resource: Vec<(String, Value)>,
+    /// Their bytes, about.
+    resource_bytes: usize,
 }
+
+/// What the resources of a request may add to its records, in bytes. A resource is sent once and
+/// stored with each: a body of some kilobytes would become gigabytes.
+pub(super) const RESOURCE_BUDGET: usize = 16 << 20;
 
 impl Origin {
     pub(super) fn new(resource: &Resource, sender: &Sender) -> Self {
         let claimed = text_of(&resource.attributes, "service.name");
+        let attributes: Vec<_> = resource
+            .attributes
+            .iter()
+            .filter(|attribute| attribute.key != "service.name")
+            .take(MAX_FIELDS)
+            .map(|a| (value::key(&a.key), value::to_json(a.value.clone())))
+            .collect();
+        let sizes = attributes
+            .iter()
+            .map(|(key, value)| key.len() + size(value));
         Self {
+            resource_bytes: sizes.sum(),
             service: value::key(&sender.service(claimed)),
             target: String::new(),
-            resource: resource
-                .attributes
-                .iter()
-                .filter(|attribute| attribute.key != "service.name")
-                .take(MAX_FIELDS)
-                .map(|a| (value::key(&a.key), value::to_json(a.value.clone())))
-                .collect(),
+            resource: attributes,
         }
     }
 
@@ -44,7 +55,14 @@ impl Origin {
         self.target = value::key(&scope.name);
     }
 
-    pub(super) fn map(&self, record: otlp::LogRecord, now: OffsetDateTime) -> LogRecord {
+    /// `budget` is what is left of [`RESOURCE_BUDGET`]: past it, a record comes without its
+    /// resource, which is counted among what was left out.
+    pub(super) fn map(
+        &self,
+        record: otlp::LogRecord,
+        now: OffsetDateTime,
+        budget: &mut usize,
+    ) -> LogRecord {
         let level = level(record.severity_number, &record.severity_text);
         let target = match &*self.target {
             "" => value::key(text_of(&record.attributes, "code.namespace").unwrap_or_default()),
@@ -75,8 +93,14 @@ impl Origin {
         if !record.event_name.is_empty() {
             fields.put("event.name".into(), || cut(&record.event_name).into());
         }
-        for (key, value) in &self.resource {
-            fields.put(key.clone(), || value.clone());
+        match budget.checked_sub(self.resource_bytes) {
+            Some(left) => {
+                *budget = left;
+                for (key, value) in &self.resource {
+                    fields.put(key.clone(), || value.clone());
+                }
+            }
+            None => fields.left_out += self.resource.len() as u64,
         }
         LogRecord {
             time,
@@ -115,6 +139,16 @@ impl Fields {
                 .insert("dropped_attributes_count".to_owned(), left_out.into());
         }
         self.values
+    }
+}
+
+/// About as many bytes as it takes.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(size).sum::<usize>() + 16,
+        Value::Object(values) => values.iter().map(|(k, v)| k.len() + size(v)).sum::<usize>() + 16,
+        _ => 16,
     }
 }
 
@@ -174,5 +208,29 @@ mod tests {
         ] {
             assert_eq!(level(number, text), expected, "{number} {text}");
         }
+    }
+
+    #[test]
+    fn a_resource_that_is_large_is_not_stored_with_every_record() {
+        let text = "x".repeat(RESOURCE_BUDGET / 100);
+        let resource = vec![("host.name".to_owned(), Value::String(text))];
+        let origin = Origin {
+            service: "shop".to_owned(),
+            target: String::new(),
+            resource_bytes: size(&resource[0].1),
+            resource,
+        };
+        let mut budget = RESOURCE_BUDGET;
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let fields: Vec<_> = (0..1_000)
+            .map(|_| {
+                origin
+                    .map(otlp::LogRecord::default(), now, &mut budget)
+                    .fields
+            })
+            .collect();
+        let with = fields.iter().filter(|f| f.contains_key("host.name"));
+        assert_eq!(with.count(), 100);
+        assert_eq!(fields[999]["dropped_attributes_count"], 1);
     }
 }

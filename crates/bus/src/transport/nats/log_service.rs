@@ -17,6 +17,8 @@ use crate::{
     transport::Served,
 };
 
+/// Time for a look at the stream; a broker that is away must not keep a module from starting.
+const LOOK: Duration = Duration::from_secs(1);
 /// Questions that are answered at once; more wait.
 const CONCURRENT: usize = 8;
 /// An answer must fit into a message, of which a server takes 1 MiB by default. One event has a
@@ -27,6 +29,12 @@ const MAX_LIMIT: i64 = 10_000;
 
 /// Answers for a log in this process. All processes that host the module share the questions.
 pub(super) async fn serve(nats: &Arc<Nats>, log: Arc<LocalLog>) -> Result<Served, Error> {
+    // Not beside a process that answers from another database. When the broker is away, the relay
+    // finds out.
+    let looked = tokio::time::timeout(LOOK, nats.stream_of(&log)).await;
+    if let Ok(Err(error @ Error::OtherLog(_))) = looked {
+        return Err(error);
+    }
     let subject = wire::log_subject(&nats.settings, log.module());
     let questions = nats
         .client
@@ -49,7 +57,7 @@ async fn answer(nats: &Nats, log: &LocalLog, message: Message) {
             tracing::debug!(%error, module = log.module(), "a question about the log failed");
             // The cause stays here: it may tell of the database.
             let why = match error {
-                Error::Transport(why) => why,
+                Error::Transport(why) | Error::OtherLog(why) => why,
                 Error::Database(_) => "the publisher's database does not answer".to_owned(),
             };
             let mut headers = HeaderMap::new();

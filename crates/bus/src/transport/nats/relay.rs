@@ -58,7 +58,7 @@ async fn relay(nats: &Nats, log: &LocalLog, trouble: &mut Trouble) -> Result<(),
     let mut connections = nats.connections.clone();
     connections.mark_unchanged();
     let mut tail = log.tail();
-    let stream = nats.ensure_stream(log.module()).await?;
+    let stream = nats.ensure_stream(log).await?;
     let (stream, End { mut sequence, last }) = agreeing(nats, log, stream).await?;
     let mut sent = match last {
         Some(last) => last.pos,
@@ -159,7 +159,7 @@ async fn agreeing(nats: &Nats, log: &LocalLog, stream: Stream) -> Result<(Stream
         .delete_stream(name)
         .await
         .map_err(transport)?;
-    let stream = nats.ensure_stream(log.module()).await?;
+    let stream = nats.ensure_stream(log).await?;
     let end = stream::end(&stream).await?;
     Ok((stream, end))
 }

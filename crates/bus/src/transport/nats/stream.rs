@@ -11,8 +11,10 @@ use async_nats::jetstream::{
 use futures::StreamExt;
 use kernel::{Clock, Envelope, clock::SystemClock};
 
+use uuid::Uuid;
+
 use super::{Nats, transport, wire};
-use crate::source::Error;
+use crate::source::{Error, LocalLog};
 
 /// A consumer for one look goes when it has rested for so long.
 const LOOK_FOR: Duration = Duration::from_secs(5);
@@ -36,9 +38,12 @@ pub(super) struct Last {
 impl Nats {
     /// The stream, as it should be: made when there is none, changed when it is of an older release
     /// or another configuration.
-    pub(super) async fn ensure_stream(&self, module: &str) -> Result<Stream, Error> {
-        let wanted = self.stream_config(module);
-        if let Some(stream) = self.find_stream(module).await? {
+    ///
+    /// # Errors
+    /// When it is the stream of another log, of a database that is in use elsewhere, perhaps.
+    pub(super) async fn ensure_stream(&self, log: &LocalLog) -> Result<Stream, Error> {
+        let wanted = self.stream_config(log);
+        if let Some(stream) = self.stream_of(log).await? {
             let is = &stream.cached_info().config;
             if is.subjects == wanted.subjects
                 && is.max_age == wanted.max_age
@@ -61,6 +66,31 @@ impl Nats {
             .create_stream(wanted)
             .await
             .map_err(transport)
+    }
+
+    /// The stream of this log, if there is one.
+    pub(super) async fn stream_of(&self, log: &LocalLog) -> Result<Option<Stream>, Error> {
+        let stream = self.find_stream(log.module()).await?;
+        let Some(found) = &stream else {
+            return Ok(None);
+        };
+        let config = &found.cached_info().config;
+        let words = config.description.as_deref().unwrap_or_default();
+        let other = words
+            .rsplit(' ')
+            .next()
+            .and_then(|id| id.parse::<Uuid>().ok());
+        match other {
+            Some(other) if other != log.id() => Err(Error::OtherLog(format!(
+                "the stream {} carries the log {other} of {}, and its database here has the log {}: \
+                 another database of it is in use under this bus.nats.prefix, or was; delete the \
+                 stream when that one is gone for good",
+                config.name,
+                log.module(),
+                log.id()
+            ))),
+            _ => Ok(stream),
+        }
     }
 
     /// The stream, if its publisher has made it.
@@ -108,10 +138,14 @@ impl Nats {
         }
     }
 
-    fn stream_config(&self, module: &str) -> Config {
+    fn stream_config(&self, log: &LocalLog) -> Config {
+        let module = log.module();
         Config {
             name: wire::stream_name(&self.settings, module),
-            description: Some(format!("events of {module}; the record is its log")),
+            description: Some(format!(
+                "events of {module}; the record is its log {}",
+                log.id()
+            )),
             subjects: vec![wire::event_subjects(&self.settings, module)],
             retention: RetentionPolicy::Limits,
             discard: DiscardPolicy::Old,
