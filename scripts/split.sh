@@ -19,9 +19,14 @@ program=${1:-target/debug/banyan}
 data=data/split
 modules=(identity profile notification logging)
 
-mkdir -p "$data/services" "$data/nats_users"
-umask 077
-[ -s "$data/sealing_key" ] || openssl rand -base64 32 >"$data/sealing_key"
+mkdir -p "$data"
+mkdir -p -m 700 "$data/services" "$data/nats_users"
+
+# Writes a secret, for its owner alone. The folders around it stay open: PostgreSQL's user has to enter.
+secret() {
+    (umask 077 && cat >"$1")
+}
+[ -s "$data/sealing_key" ] || openssl rand -base64 32 | secret "$data/sealing_key"
 
 for port in 4222 8080 8081 8082 8083 8084 ${with_analytics:+8090} 8222; do
     if (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
@@ -71,7 +76,7 @@ passwords=()
 for user in gateway "${modules[@]}" operator analytics; do
     file=$data/nats_users/$user
     # A letter first, or nats-server could take it for a number.
-    [ -s "$file" ] || echo "x$(openssl rand -hex 24)" >"$file"
+    [ -s "$file" ] || echo "x$(openssl rand -hex 24)" | secret "$file"
     export "${user^^}_PASSWORD=$(<"$file")"
     passwords+=("${user^^}_PASSWORD")
 done
