@@ -134,6 +134,7 @@ pub enum LogFormat {
 pub struct Gateway {
     pub auth_requests_per_minute: u32,
     pub requests_per_minute: u32,
+    pub max_in_flight_per_client: u32,
     pub routes: Vec<outside::Settings>,
     pub networks: Vec<networks::Rule>,
 }

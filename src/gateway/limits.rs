@@ -147,7 +147,8 @@ pub(super) fn client(request: &Request) -> Option<IpAddr> {
     client.and_then(|client| client.0)
 }
 
-fn network(address: IpAddr) -> IpAddr {
+/// What counts as one client.
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod networks;
 pub mod openapi;
 pub mod outside;
+pub mod places;
 pub mod server;
 pub mod sharing;
 pub mod trace;
@@ -60,6 +61,7 @@ pub struct Gateway {
     draining: AtomicBool,
     roles: Roles,
     limits: limits::Limits,
+    places: places::Places,
     /// What was let pass, for other instances.
     spent: Arc<sharing::Spent>,
     networks: networks::Networks,
@@ -88,6 +90,7 @@ impl Gateway {
         let spent = Arc::default();
         Ok(Arc::new(Self {
             limits: limits::Limits::new(config, &spent),
+            places: places::Places::new(config.max_in_flight_per_client),
             networks: networks::Networks::new(&config.networks),
             outside: outside::Routes::new(&app, &spent)?,
             spent,
@@ -154,6 +157,10 @@ impl Gateway {
         if let Err(refused) = self.networks.check(&request) {
             return refused.into_response();
         }
+        let _place = match self.places.enter(&request) {
+            Ok(place) => place,
+            Err(refused) => return refused.into_response(),
+        };
         if let Some(route) = self.outside.find(request.uri().path()) {
             if !self.roles.serves() {
                 return in_the_background().into_response();

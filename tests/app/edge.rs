@@ -192,6 +192,34 @@ async fn closed(stream: &mut TcpStream) {
 }
 
 #[tokio::test]
+async fn one_client_cannot_take_every_place() {
+    let app = TestApp::with(&[("BANYAN__GATEWAY__MAX_IN_FLIGHT_PER_CLIENT", "2")]).await;
+    let address = app.url.strip_prefix("http://").unwrap();
+    let jwks = "/.well-known/jwks.json";
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = "POST /api/v1/auth/refresh HTTP/1.1\r\nhost: a\r\ncontent-length: 50\r\n\
+                    content-type: application/json\r\n\r\n{";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let refused = loop {
+        let answer = app.send(Method::GET, jwks, None, None, &[]).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    refused.problem(429, "too-many-requests");
+    // Whoever goes gives the place back.
+    drop(slow);
+    while app.send(Method::GET, jwks, None, None, &[]).await.status != 200 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
 async fn who_is_silent_or_does_not_read_is_let_go() {
     let app = TestApp::with(&[
         ("BANYAN__SERVER__HEADER_TIMEOUT_SECONDS", "1"),
