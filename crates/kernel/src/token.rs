@@ -1,7 +1,7 @@
 //! Access tokens (RFC 9068): every module verifies them itself, from the published key set.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex, RwLock},
 };
 
@@ -57,6 +57,8 @@ pub struct Verifier {
     audience: String,
     world: World,
     keys: ArcSwap<HashMap<String, VerifyingKey>>,
+    /// Keys that were removed, the newest first.
+    retired: Mutex<VecDeque<String>>,
     denied: RwLock<Denied>,
     /// Tokens whose signature was found good: checking one costs more than all else of a request.
     checked: Mutex<Checked>,
@@ -87,6 +89,9 @@ impl VerifyingKey {
     }
 }
 
+/// Keys are exchanged every few weeks, and an answer that has an old one is some minutes old at most.
+const MAX_RETIRED: usize = 64;
+
 /// What is refused although its signature is good. Entries go when every token they could meet has
 /// expired.
 #[derive(Debug, Default)]
@@ -106,6 +111,7 @@ impl Verifier {
             audience: audience.to_owned(),
             world,
             keys: ArcSwap::default(),
+            retired: Mutex::default(),
             denied: RwLock::default(),
             checked: Mutex::default(),
             caught_up: watch::Sender::new(false),
@@ -146,8 +152,11 @@ impl Verifier {
     /// As [`add_keys`](Self::add_keys), but keys that nobody told of are kept only for so long, and
     /// those of which no use can be made are passed over (RFC 7517 §5).
     pub(crate) fn add_fetched(&self, set: &JwkSet, until: Instant) {
+        let retired = self.retired.lock().expect("no holder panics").clone();
         let parsed = |jwk| VerifyingKey::parse(jwk, Some(until)).ok();
-        self.merge(&set.keys.iter().filter_map(parsed).collect::<Vec<_>>());
+        let current = |(kid, _): &(String, VerifyingKey)| !retired.contains(kid);
+        let keys = set.keys.iter().filter_map(parsed).filter(current);
+        self.merge(&keys.collect::<Vec<_>>());
     }
 
     fn merge(&self, parsed: &[(String, VerifyingKey)]) {
@@ -161,7 +170,13 @@ impl Verifier {
         });
     }
 
+    /// For good: an older answer to a fetch may still have it.
     pub fn remove_key(&self, kid: &str) {
+        {
+            let mut retired = self.retired.lock().expect("no holder panics");
+            retired.truncate(MAX_RETIRED - 1);
+            retired.push_front(kid.to_owned());
+        }
         self.change_keys(|keys| {
             keys.remove(kid);
         });

@@ -232,3 +232,19 @@ async fn known_keys_outlive_failures_for_a_day_and_told_ones_for_good() {
     assert!(verifier.verify(&told.token()).is_ok());
     following.abort();
 }
+
+#[tokio::test]
+async fn a_retired_key_does_not_come_back_with_an_old_answer() {
+    let (verifier, _) = verifier();
+    let (kept, gone) = (Key::new(1), Key::new(2));
+    verifier.add_key(&kept.jwk).unwrap();
+    verifier.add_key(&gone.jwk).unwrap();
+    verifier.set_caught_up();
+    verifier.remove_key("key-2");
+    let old = JwkSet {
+        keys: vec![kept.jwk.clone(), gone.jwk.clone()],
+    };
+    verifier.add_fetched(&old, Instant::now() + KEEP);
+    assert!(verifier.verify(&kept.token()).is_ok());
+    assert!(verifier.verify(&gone.token()).is_err());
+}
