@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use banyan::modules::MODULES;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -370,7 +371,7 @@ impl Person {
 pub async fn assert_consistent(split: &Split, people: u64) {
     let begun = Instant::now();
     let mut databases = Vec::new();
-    for module in ["identity", "profile", "notification", "logging"] {
+    for module in MODULES.iter().map(|module| module.name()) {
         databases.push((module, split.database(module).await));
     }
     let counts = [
@@ -400,7 +401,10 @@ pub async fn assert_consistent(split: &Split, people: u64) {
             break;
         }
         if begun.elapsed() > CONSISTENT_WITHIN {
-            let (_, conn) = &mut databases[2];
+            let (_, conn) = databases
+                .iter_mut()
+                .find(|(name, _)| *name == "notification")
+                .expect("a database");
             let missing: Vec<String> = sqlx::query_scalar(
                 "SELECT to_jsonb(d)::text FROM notification.deliveries d
                   WHERE template = 'welcome' AND status <> 'sent'",

@@ -47,16 +47,9 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     modules.chain([GATEWAY])
 }
 
-/// Second instances, of the same order.
+/// Second instances, in the same order.
 pub fn seconds() -> impl Iterator<Item = &'static str> {
-    [
-        "identity.2",
-        "logging.2",
-        "notification.2",
-        "profile.2",
-        "gateway.2",
-    ]
-    .into_iter()
+    names().map(|name| &*Box::leak(format!("{name}.2").into_boxed_str()))
 }
 
 /// What a node is an instance of.
