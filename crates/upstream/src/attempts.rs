@@ -90,9 +90,11 @@ impl Upstream {
                     }
                     let why = error.to_string();
                     self.tell(&pass, &why);
-                    // Who hangs up on a body may have had enough of it, and of nothing else.
+                    // Who hangs up on a body may have had enough of it, and of nothing else. Nor does a
+                    // request on which the service breaks down say that it cannot be reached: a few
+                    // of somebody's must not shut it to all.
                     if progress.as_ref().is_none_or(|body| body.has_ended()) {
-                        pass.record(Outcome::Broken);
+                        pass.record(Outcome::Failed);
                     }
                     let again = copy.take().map(|copy| {
                         let (again, its_progress) = outgoing(copy.request());

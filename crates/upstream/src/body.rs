@@ -176,7 +176,7 @@ impl HttpBody for Answer {
                 if let Some(mut held) = this.held.take()
                     && !*this.slow
                 {
-                    held.pass.record(Outcome::Broken);
+                    held.pass.record(Outcome::Failed);
                 }
                 Poll::Ready(Some(Err(axum::Error::new(error))))
             }
