@@ -332,11 +332,7 @@ async fn some_networks_may_come_near_and_others_not() {
 
 #[tokio::test]
 async fn a_service_that_is_down_takes_nobody_with_it() {
-    let nobody = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let nobody = SocketAddr::from(([127, 0, 0, 1], nats_server::free_port()));
     let rude =
         serve(Router::new().fallback(any(async || (StatusCode::CONFLICT, "plain words")))).await;
     let routes = [

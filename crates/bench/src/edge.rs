@@ -61,7 +61,7 @@ impl Way {
 }
 
 pub async fn measure(place: &Place, table: &mut Table) -> anyhow::Result<()> {
-    let [service_at, nginx_at] = free_addresses()?;
+    let [service_at, nginx_at] = free_addresses();
     let folder = place.folder.join("edge");
     let _service = nginx::service(&folder.join("service"), &service_at).await?;
     let nginx = nginx::proxy(&folder.join("nginx"), &nginx_at, &service_at).await?;

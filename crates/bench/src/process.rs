@@ -31,7 +31,7 @@ pub struct Banyan {
 
 impl Banyan {
     async fn start(place: &Place) -> anyhow::Result<(Self, Duration)> {
-        let [address] = free_addresses()?;
+        let [address] = free_addresses();
         let program = program::banyan()?;
         let server = place.server.admin();
         let socket = server

@@ -2,7 +2,6 @@
 
 use std::{
     fs::File,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -73,13 +72,8 @@ impl Drop for Program {
 }
 
 /// Addresses on loopback that were free a moment ago.
-pub fn free_addresses<const N: usize>() -> anyhow::Result<[String; N]> {
-    let listeners: Vec<TcpListener> = (0..N)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<Result<_, _>>()?;
-    let addresses = listeners.iter().map(|l| Ok(l.local_addr()?.to_string()));
-    let addresses = addresses.collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(addresses.try_into().expect("as many"))
+pub fn free_addresses<const N: usize>() -> [String; N] {
+    std::array::from_fn(|_| format!("127.0.0.1:{}", nats_server::free_port()))
 }
 
 /// The real program, beside the bench.

@@ -9,7 +9,10 @@ use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -17,6 +20,22 @@ use std::{
 const PROGRAM: &str = "BANYAN_NATS_SERVER";
 /// On a machine that is busy with other work, too.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A port of loopback where nobody listens, and that this process hands out once. Not one that the
+/// system gives to connections by itself (32768 and more, as a rule): it could be taken before the
+/// program that it is for has started.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let nth = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Processes begin in places of their own.
+        let offset = std::process::id().wrapping_mul(61).wrapping_add(nth) % 12_000;
+        let port = 20_000 + u16::try_from(offset).expect("below 12,000");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
 
 /// A server that runs, or can be run again.
 #[derive(Debug)]
@@ -43,11 +62,8 @@ impl NatsServer {
     /// # Errors
     /// When it is not installed (`scripts/install-nats.sh` does it), or does not listen in time.
     pub fn start(store: &Path, arguments: impl IntoIterator<Item = OsString>) -> io::Result<Self> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-            .local_addr()?
-            .port();
         let mut server = Self {
-            port,
+            port: free_port(),
             store: store.to_owned(),
             arguments: arguments.into_iter().collect(),
             running: None,

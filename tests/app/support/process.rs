@@ -61,12 +61,9 @@ pub struct Process {
 }
 
 impl Process {
-    /// Bound and let go of: the program takes it a moment later.
+    /// The program takes it a moment later.
     pub fn free_port() -> u16 {
-        std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port()
+        nats_server::free_port()
     }
 
     pub async fn serve(data_dir: &Path) -> Self {

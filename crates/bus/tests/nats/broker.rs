@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     ffi::OsString,
-    net::TcpListener,
     path::PathBuf,
     sync::{
         Arc, LazyLock, Mutex,
@@ -63,10 +62,8 @@ impl Broker {
 
     /// Servers that elect one for each stream.
     pub(crate) fn cluster(size: usize) -> Vec<Self> {
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap();
-        let held: Vec<_> = (0..size).map(|_| free()).collect();
-        let routes: Vec<_> = held.iter().map(|r| r.local_addr().unwrap()).collect();
-        drop(held);
+        let ports = (0..size).map(|_| nats_server::free_port());
+        let routes: Vec<_> = ports.map(|port| format!("127.0.0.1:{port}")).collect();
         let all: Vec<_> = routes.iter().map(|at| format!("nats://{at}")).collect();
         let start = |(n, at)| {
             Self::start(&format!(
