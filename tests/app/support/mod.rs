@@ -155,16 +155,14 @@ impl TestApp {
                 .collect();
             let places = places.iter().map(|(key, url)| (&**key, &***url));
             let variables: Vec<_> = places.chain(variables).collect();
+            // A gateway sends nobody to a process that is not ready.
+            follow_keys(&hosts).await;
             let gateway = Host::start(&[], databases, &variables, file, &clock, &stop).await;
             hosts.push(gateway);
         } else {
             hosts.push(Host::start(&names, databases, variables, file, &clock, &stop).await);
         }
-        for host in &hosts {
-            keys::try_follow(&host.app)
-                .await
-                .expect("identity is there");
-        }
+        follow_keys(&hosts[hosts.len() - 1..]).await;
         let app = Self {
             url: hosts.last().expect("at least one").url.clone(),
             hosts,
@@ -173,7 +171,6 @@ impl TestApp {
             databases: databases.clone(),
             stop,
         };
-        // The first start publishes the first signing key.
         app.deliver_events().await;
         app
     }
@@ -238,15 +235,7 @@ impl TestApp {
 
     /// Handles what is pending on the bus now, and what follows from it.
     pub async fn deliver_events(&self) {
-        loop {
-            let mut moved = false;
-            for host in &self.hosts {
-                moved |= host.app.bus.deliver_some().await.expect("delivery works");
-            }
-            if !moved {
-                return;
-            }
-        }
+        deliver(&self.hosts).await;
     }
 
     /// Does the queued work that is due now.
@@ -356,6 +345,28 @@ impl TestApp {
             .await
             .expect("a count")
     }
+}
+
+async fn deliver(hosts: &[Host]) {
+    loop {
+        let mut moved = false;
+        for host in hosts {
+            moved |= host.app.bus.deliver_some().await.expect("delivery works");
+        }
+        if !moved {
+            return;
+        }
+    }
+}
+
+/// The first start of identity publishes the first signing key.
+async fn follow_keys(hosts: &[Host]) {
+    for host in hosts {
+        keys::try_follow(&host.app)
+            .await
+            .expect("identity is there");
+    }
+    deliver(hosts).await;
 }
 
 fn person(tokens: &Value) -> Person {
