@@ -93,7 +93,7 @@ impl ServiceToken {
         Some(Arc::new(Self {
             id: service.id.clone(),
             secret: service.secret.clone(),
-            url: service.token_url(&config.host.server.public_url),
+            url: config.token_url(),
             http,
             state: Mutex::default(),
         }))

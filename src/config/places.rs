@@ -1,7 +1,9 @@
 //! `[modules.<name>]`: where each module runs, and where its data lie.
 
-use anyhow::{bail, ensure};
-use kernel::{Secret, module::ConfigError, read_config};
+use std::collections::BTreeMap;
+
+use anyhow::{Context, bail, ensure};
+use kernel::{Module, Secret, module::ConfigError, read_config};
 use toml::{Table, Value};
 
 /// A module's place, as one process sees it.
@@ -22,13 +24,13 @@ pub enum At {
     Elsewhere,
 }
 
-pub(super) const LOCAL: &str = "local";
-pub(super) const ELSEWHERE: &str = "elsewhere";
+const LOCAL: &str = "local";
+const ELSEWHERE: &str = "elsewhere";
 
 impl Place {
     /// Reads a section. Beside `at` and `database_url` it says how to forward, if there is somewhere
     /// to forward to.
-    pub(super) fn read(section: &str, mut table: Table) -> anyhow::Result<Self> {
+    fn read(section: &str, mut table: Table) -> anyhow::Result<Self> {
         let database_url = match table.remove("database_url") {
             None => String::new(),
             Some(Value::String(url)) => url,
@@ -83,6 +85,72 @@ fn remote(section: &str, mut table: Table) -> anyhow::Result<upstream::Settings>
     let faults = settings.check();
     ensure!(faults.is_empty(), "[{section}] {}", faults.join("; "));
     Ok(settings)
+}
+
+/// What every `[modules.<name>]` begins as.
+const PLACE: &str = "at = \"local\"\ndatabase_url = \"\"";
+
+pub(super) fn defaults(modules: &[&dyn Module]) -> Value {
+    let place: Table = PLACE.parse().expect("a constant");
+    let places = modules
+        .iter()
+        .map(|module| (module.name().to_owned(), Value::Table(place.clone())));
+    Value::Table(places.collect())
+}
+
+/// Applies `--modules`: those are here, and no others.
+pub(super) fn host_only(
+    document: &mut Table,
+    modules: &[&dyn Module],
+    wanted: Option<&[String]>,
+) -> anyhow::Result<()> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    let known: Vec<_> = modules.iter().map(|module| module.name()).collect();
+    let wanted: Vec<_> = wanted.iter().filter(|name| *name != "none").collect();
+    if let Some(name) = wanted.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!(
+            "--modules: there is no module {name:?}; there are {}, or none",
+            known.join(", ")
+        );
+    }
+    let Some(Value::Table(places)) = document.get_mut("modules") else {
+        bail!("modules is a section: [modules.{}]", known[0]);
+    };
+    for name in known {
+        let place = places.get_mut(name).and_then(Value::as_table_mut);
+        let place = place.with_context(|| format!("modules.{name} is a section"))?;
+        let is_local = place.get("at").and_then(Value::as_str) == Some(LOCAL);
+        if wanted.iter().any(|wanted| *wanted == name) {
+            place.insert("at".to_owned(), Value::String(LOCAL.to_owned()));
+        } else if is_local {
+            place.insert("at".to_owned(), Value::String(ELSEWHERE.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Reads `[modules.<name>]` of each module.
+pub(super) fn read_all(
+    document: &mut Table,
+    modules: &[&dyn Module],
+) -> anyhow::Result<BTreeMap<String, Place>> {
+    let places = document.remove("modules");
+    let Some(Value::Table(places)) = places else {
+        bail!("modules is a section: [modules.<name>]");
+    };
+    let read = |(name, value): (String, Value)| {
+        let section = format!("modules.{name}");
+        ensure!(
+            modules.iter().any(|module| module.name() == name),
+            "{section}: there is no module {name:?}"
+        );
+        let Value::Table(table) = value else {
+            bail!("{section} is a section");
+        };
+        let place = Place::read(&section, table)?;
+        Ok((name, place))
+    };
+    places.into_iter().map(read).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,194 @@
+//! What is wrong with a configuration whose every key is known.
+
+use std::str::FromStr;
+
+use kernel::{Module, Secret};
+use sqlx::postgres::PgConnectOptions;
+
+use super::{Config, Transport};
+
+impl Config {
+    /// What is wrong with the host's sections: all of it, so that one look is enough.
+    pub(super) fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        macro_rules! need {
+            ($holds:expr, $($fault:tt)*) => {
+                if !$holds {
+                    faults.push(format!($($fault)*));
+                }
+            };
+        }
+        let host = &self.host;
+        if let Err(error) = host.log.filter.parse::<tracing_subscriber::EnvFilter>() {
+            faults.push(format!("log.filter: {error}"));
+        }
+        need!(
+            matches!(host.server.public_url.scheme(), "http" | "https"),
+            "server.public_url must begin with http:// or https://"
+        );
+        let server = &host.server;
+        for (key, value, range) in [
+            (
+                "database.pool_size",
+                i128::from(host.database.pool_size),
+                1..=500,
+            ),
+            // The bus listens on one connection, and sequences while it delivers.
+            (
+                "database.bus_pool_size",
+                i128::from(host.database.bus_pool_size),
+                3..=100,
+            ),
+            (
+                "bus.lease_seconds",
+                i128::from(host.bus.lease_seconds),
+                1..=3_600,
+            ),
+            ("bus.batch", i128::from(host.bus.batch), 1..=10_000),
+            (
+                "server.max_body_bytes",
+                server.max_body_bytes as i128,
+                1_024..=1 << 30,
+            ),
+            (
+                "server.request_timeout_seconds",
+                i128::from(server.request_timeout_seconds),
+                1..=3_600,
+            ),
+            (
+                "server.header_timeout_seconds",
+                i128::from(server.header_timeout_seconds),
+                1..=3_600,
+            ),
+            (
+                "server.write_timeout_seconds",
+                i128::from(server.write_timeout_seconds),
+                1..=3_600,
+            ),
+            (
+                "server.max_connections",
+                server.max_connections as i128,
+                10..=1_000_000,
+            ),
+            (
+                "server.drain_seconds",
+                i128::from(server.drain_seconds),
+                0..=3_600,
+            ),
+            (
+                "server.shutdown_seconds",
+                i128::from(server.shutdown_seconds),
+                0..=3_600,
+            ),
+            (
+                "bus.log_keep_days",
+                i128::from(host.bus.log_keep_days),
+                1..=3_650,
+            ),
+            (
+                "log.buffer_records",
+                host.log.buffer_records as i128,
+                100..=10_000_000,
+            ),
+            (
+                "log.ship_interval_milliseconds",
+                i128::from(host.log.ship_interval_milliseconds),
+                10..=60_000,
+            ),
+            (
+                "log.spool_max_bytes",
+                i128::from(host.log.spool_max_bytes),
+                1 << 20..=1 << 40,
+            ),
+        ] {
+            let (least, most) = (range.start(), range.end());
+            need!(
+                range.contains(&value),
+                "{key} is {value}: {least} to {most} are possible"
+            );
+        }
+        let url = &server.public_url;
+        need!(
+            url.username().is_empty() && url.query().is_none() && url.fragment().is_none(),
+            "server.public_url is only scheme, host, port and path"
+        );
+        let placed = self
+            .places
+            .values()
+            .any(|place| place.is_local() && !place.database_url.expose().is_empty());
+        if (!host.database.embedded() || placed) && self.hosts_any() {
+            need!(
+                host.database.role_secret.expose().len() >= 32,
+                "database.role_secret must have at least 32 characters when database.url is set: \
+                 `openssl rand -base64 32` makes one"
+            );
+            need!(
+                host.database.embedded() || is_postgres(&host.database.url),
+                "database.url must be written postgres://host:port/name"
+            );
+            need!(
+                !host.secrets.master_key.expose().is_empty(),
+                "secrets.master_key must be set when database.url is: \
+                 `openssl rand -base64 32` makes one"
+            );
+        }
+        for (name, key) in [
+            ("secrets.master_key", &host.secrets.master_key),
+            ("secrets.sealing_key", &host.secrets.sealing_key),
+        ] {
+            if !key.expose().is_empty()
+                && let Err(error) = crate::secrets::key(key, name)
+            {
+                faults.push(error.to_string());
+            }
+        }
+        faults.extend(host.service.faults());
+        faults
+    }
+
+    /// What is wrong with where modules are.
+    pub(super) fn faults_of_places(&self, modules: &[&dyn Module]) -> Vec<String> {
+        let mut faults = Vec::new();
+        let bus = &self.host.bus;
+        if bus.transport == Transport::Nats {
+            faults.extend(bus.nats.faults());
+            if !self.development() && !bus.nats.has_credentials() {
+                faults.push(
+                    "bus.nats needs credentials in production: whoever may publish there may sign \
+                     in as anybody (docs/nats.md has users and rights)"
+                        .to_owned(),
+                );
+            }
+        }
+        let mut away = modules.iter().filter(|m| !self.hosts(m.name())).peekable();
+        if let (Some(module), Transport::InProcess) = (away.peek(), bus.transport) {
+            faults.push(format!(
+                "{} is not hosted here, and bus.transport \"in_process\" reaches no other process: \
+                 host all modules, or use \"nats\"",
+                module.name()
+            ));
+        }
+        let seals = modules.iter().find(|m| self.hosts(m.name()) && m.seals());
+        let shared = self.host.secrets.sealing_key.expose();
+        if let (Some(module), true, "") = (seals, away.peek().is_some(), shared) {
+            faults.push(format!(
+                "secrets.sealing_key must be set: {} exchanges secrets with modules in other \
+                 processes, which have the same one; `openssl rand -base64 32` makes one",
+                module.name()
+            ));
+        }
+        for (name, place) in &self.places {
+            let url = &place.database_url;
+            if !url.expose().is_empty() && !is_postgres(url) {
+                faults.push(format!(
+                    "modules.{name}.database_url must be written postgres://host:port/name"
+                ));
+            }
+        }
+        faults
+    }
+}
+
+fn is_postgres(url: &Secret) -> bool {
+    PgConnectOptions::from_str(url.expose()).is_ok()
+}
