@@ -2,7 +2,7 @@
 
 use axum::{
     extract::Request,
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::Response,
 };
 use kernel::{Problem, RequestContext};
@@ -36,22 +36,7 @@ pub async fn forward(
         return Err(Problem::method_not_allowed());
     }
     let headers = request.headers();
-    let passed = headers
-        .get_all(header::VIA)
-        .iter()
-        .filter_map(|via| via.to_str().ok());
-    let passed: Vec<&str> = passed
-        .flat_map(|via| via.split(',').map(str::trim))
-        .collect();
-    if passed.iter().filter(|hop| **hop == HOP).count() >= MAX_HOPS {
-        tracing::error!("a request goes in circles: modules.*.at lead back to where it came from");
-        return Err(loop_detected());
-    }
-    let via = passed
-        .into_iter()
-        .chain([HOP])
-        .collect::<Vec<_>>()
-        .join(", ");
+    let via = via(headers)?;
     let address = client(&request).map(|address| address.to_string());
     let trace = RequestContext::with(RequestContext::traceparent);
     // People reach us as public_url says; a proxy in front may have taken TLS off.
@@ -61,13 +46,31 @@ pub async fn forward(
         (FORWARDED_FOR, address.and_then(text)),
         (FORWARDED_PROTO, proto),
         (FORWARDED_HOST, headers.get(header::HOST).cloned()),
-        (header::VIA, text(via)),
+        (header::VIA, via),
         (REQUEST_ID, headers.get(REQUEST_ID).cloned()),
         (TRACEPARENT, trace.and_then(text)),
     ];
     let set = set.into_iter().filter_map(|(n, v)| Some((n, v?)));
     let answer = upstream.forward(request, set.chain(more)).await;
     answer.map_err(Problem::from)
+}
+
+/// Those that the request has passed, and this one; a problem when it goes in circles.
+fn via(headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem> {
+    if !headers.contains_key(header::VIA) {
+        return Ok(Some(HeaderValue::from_static(HOP)));
+    }
+    let passed = headers.get_all(header::VIA).iter();
+    let passed = passed.filter_map(|via| via.to_str().ok());
+    let mut passed: Vec<&str> = passed
+        .flat_map(|via| via.split(',').map(str::trim))
+        .collect();
+    if passed.iter().filter(|hop| **hop == HOP).count() >= MAX_HOPS {
+        tracing::error!("a request goes in circles: modules.*.at lead back to where it came from");
+        return Err(loop_detected());
+    }
+    passed.push(HOP);
+    Ok(text(passed.join(", ")))
 }
 
 /// RFC 5842 §7.2.
@@ -78,4 +81,30 @@ fn loop_detected() -> Problem {
 
 fn text(value: String) -> Option<HeaderValue> {
     HeaderValue::try_from(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_goes_in_circles_ends() {
+        let mut headers = HeaderMap::new();
+        headers.append(
+            header::VIA,
+            HeaderValue::from_static("1.0 fred, 1.1 p.example.net"),
+        );
+        for _ in 0..MAX_HOPS {
+            let passed = via(&headers).expect("not yet").expect("a text");
+            assert!(
+                passed
+                    .to_str()
+                    .unwrap()
+                    .starts_with("1.0 fred, 1.1 p.example.net, 1.1 banyan")
+            );
+            headers.insert(header::VIA, passed);
+        }
+        assert!(via(&headers).is_err());
+        assert_eq!(via(&HeaderMap::new()).unwrap().unwrap(), HOP);
+    }
 }

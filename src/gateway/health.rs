@@ -44,11 +44,12 @@ pub async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
     }
     let mut all_up = verifies && !gateway.app.slots().iter().any(|slot| slot.is_away());
     for upstream in gateway.homes.remote() {
-        let entry = match upstream.state().is_up() {
+        let up = upstream.state().is_up();
+        let entry = match up {
             true => json!({ "status": "ready" }),
             false => json!({ "status": "down", "reason": "no address of it answers" }),
         };
-        all_up &= upstream.state().is_up();
+        all_up &= up;
         modules.insert(upstream.name().to_owned(), entry);
     }
     let services: Map<_, _> = gateway.outside.iter().map(service).collect();

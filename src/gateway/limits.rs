@@ -64,13 +64,10 @@ impl Rate {
         checked.map_err(|refused| {
             let wait = refused.wait_time_from(governor::clock::DefaultClock::default().now());
             let seconds = u32::try_from(wait.as_secs()).unwrap_or(60) + 1;
-            Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too-many-requests",
-                "Too many requests",
+            too_many(
+                "Your network has sent more than its share; wait a little.",
+                seconds,
             )
-            .detail("Your network has sent more than its share; wait a little.")
-            .retry_after(seconds)
         })
     }
 
@@ -139,6 +136,13 @@ impl Limits {
             self.other.as_ref()
         }
     }
+}
+
+pub(super) fn too_many(why: &str, retry_after_seconds: u32) -> Problem {
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    Problem::new(status, "too-many-requests", "Too many requests")
+        .detail(why)
+        .retry_after(retry_after_seconds)
 }
 
 /// Where the request comes from, as the edge established it.

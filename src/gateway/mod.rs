@@ -1,7 +1,8 @@
 //! The edge: one front door to all modules, wherever they run.
 //!
 //! A request passes, from the outside in: [`trace`] (request id, trace context, access log, panics),
-//! [`limits`] (rates per client), [`networks`] (who may come near), bounds of body and time, then
+//! [`limits`] (rates per client), [`networks`] (who may come near), [`in_flight`] (how many of a client
+//! at a time), bounds of body and time, then
 //! [`dispatch`](Gateway::dispatch) to the module whose prefix it has, or to the service [`outside`]
 //! that has a route by configuration. Modules verify the caller's token themselves; for services
 //! outside the edge does.
@@ -12,11 +13,11 @@
 pub mod forward;
 pub mod health;
 pub mod homes;
+pub mod in_flight;
 pub mod limits;
 pub mod networks;
 pub mod openapi;
 pub mod outside;
-pub mod places;
 pub mod server;
 pub mod sharing;
 pub mod trace;
@@ -61,7 +62,7 @@ pub struct Gateway {
     draining: AtomicBool,
     roles: Roles,
     limits: limits::Limits,
-    places: places::Places,
+    in_flight: in_flight::InFlight,
     /// What was let pass, for other instances.
     spent: Arc<sharing::Spent>,
     networks: networks::Networks,
@@ -90,7 +91,7 @@ impl Gateway {
         let spent = Arc::default();
         Ok(Arc::new(Self {
             limits: limits::Limits::new(config, &spent),
-            places: places::Places::new(config.max_in_flight_per_client),
+            in_flight: in_flight::InFlight::new(config.max_in_flight_per_client),
             networks: networks::Networks::new(&config.networks),
             outside: outside::Routes::new(&app, &spent)?,
             spent,
@@ -157,8 +158,8 @@ impl Gateway {
         if let Err(refused) = self.networks.check(&request) {
             return refused.into_response();
         }
-        let _place = match self.places.enter(&request) {
-            Ok(place) => place,
+        let _flight = match self.in_flight.enter(&request) {
+            Ok(flight) => flight,
             Err(refused) => return refused.into_response(),
         };
         if let Some(route) = self.outside.find(request.uri().path()) {
