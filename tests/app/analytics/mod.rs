@@ -69,7 +69,7 @@ async fn a_service_in_another_language_counts_sign_ups() {
 async fn its_own_tests_hold() {
     let output = installation::python()
         .args(["-m", "unittest"])
-        .current_dir(installation::root().join("examples/analytics"))
+        .current_dir(crate::support::split::root().join("examples/analytics"))
         .output()
         .await
         .unwrap();

@@ -5,7 +5,8 @@ use futures::StreamExt;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::installation::{Installation, PATIENCE, password, until};
+use super::installation::{Installation, PATIENCE, until};
+use crate::support::split::password;
 
 pub async fn nobody_may_more_than_it_needs(it: &Installation) {
     let refused_to_publish = [
@@ -104,7 +105,7 @@ async fn sign_in(
             }
             async {}
         })
-        .connect(it.nats.url())
+        .connect(it.split.nats.url())
         .await
         .unwrap();
     (client, told)

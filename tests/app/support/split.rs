@@ -30,6 +30,8 @@ pub struct Split {
     pub second_url: Option<String>,
     nodes: BTreeMap<&'static str, Node>,
     folder: DataDir,
+    /// What the gateway's configuration has besides.
+    routes: String,
     /// Databases of the tests' cluster, in place of embedded ones.
     databases: Option<Databases>,
     _turn: MutexGuard<'static, ()>,
@@ -52,6 +54,11 @@ pub fn seconds() -> impl Iterator<Item = &'static str> {
     names().map(|name| &*Box::leak(format!("{name}.2").into_boxed_str()))
 }
 
+/// Of the repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 /// What a node is an instance of.
 fn kind(name: &str) -> &str {
     name.strip_suffix(".2").unwrap_or(name)
@@ -60,28 +67,33 @@ fn kind(name: &str) -> &str {
 impl Split {
     /// Starts everything, and waits until all of it is ready.
     pub async fn start() -> Self {
-        Self::of(names().collect(), None).await
+        Self::start_with(String::new()).await
+    }
+
+    /// The same with routes to services outside.
+    pub async fn start_with(routes: String) -> Self {
+        Self::of(names().collect(), routes, None).await
     }
 
     /// The same with two of each, on databases that outlive the processes.
     pub async fn start_doubled() -> Self {
         let databases = Databases::apart().await;
-        Self::of(names().chain(seconds()).collect(), Some(databases)).await
+        let names = names().chain(seconds()).collect();
+        Self::of(names, String::new(), Some(databases)).await
     }
 
-    async fn of(names: Vec<&'static str>, databases: Option<Databases>) -> Self {
+    async fn of(names: Vec<&'static str>, routes: String, databases: Option<Databases>) -> Self {
         let turn = TURN.lock().await;
         let folder = DataDir::new();
         let store = folder.0.join("nats");
-        let users = folder.0.join("nats.conf");
-        std::fs::write(&users, nats_users()).expect("a file");
-        std::fs::write(folder.0.join("nats_password"), NATS_PASSWORD).expect("a file");
-        let arguments = ["-c".into(), users.into_os_string()];
+        let users = make_users(&folder.0).into_os_string();
+        let log = folder.0.join("nats.log").into_os_string();
+        let arguments = ["-c".into(), users, "-l".into(), log];
         let nats = tokio::task::spawn_blocking(move || NatsServer::start(&store, arguments))
             .await
             .expect("no panic")
             .expect("nats-server starts");
-        std::fs::write(folder.0.join("sealing_key"), KEY).expect("a file");
+        write(&folder.0.join("sealing_key"), KEY);
         let mut nodes = BTreeMap::new();
         for name in &names {
             let node = Node {
@@ -99,6 +111,7 @@ impl Split {
             nats,
             nodes,
             folder,
+            routes,
             databases,
             _turn: turn,
         };
@@ -112,50 +125,60 @@ impl Split {
 
     /// The service as which the processes ship their log records.
     async fn make_service(&self) {
-        for words in [
-            &["migrate"][..],
-            &[
-                "service",
-                "create",
-                "process",
-                "--name",
-                "A process of this installation",
-                "--scope",
-                "logs:write",
-                "--scope",
-                "logs:write:internal",
-                "--secret-file",
-            ],
-        ] {
-            let mut command = self.command("identity");
-            command.args(words);
-            if words.len() > 1 {
-                command.arg(self.folder.0.join("secret"));
-            }
-            let output = command.output().await.expect("the program runs");
-            let error = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{error}");
-        }
+        self.run("identity", &["migrate"]).await;
+        let scopes = ["logs:write", "logs:write:internal"];
+        self.create_service("process", &scopes).await;
+    }
+
+    /// Makes a service; its secret is in the file `<id>.secret`.
+    pub async fn create_service(&self, id: &str, scopes: &[&str]) {
+        let secret = self.path(&format!("{id}.secret"));
+        let secret = secret.to_str().expect("UTF-8");
+        let mut words = vec![
+            "service",
+            "create",
+            id,
+            "--name",
+            id,
+            "--secret-file",
+            secret,
+        ];
+        words.extend(scopes.iter().flat_map(|scope| ["--scope", scope]));
+        self.run("identity", &words).await;
+    }
+
+    /// Runs a command with a process's configuration.
+    pub async fn run(&self, name: &str, words: &[&str]) {
+        let output = self.command(name).args(words).output().await;
+        let output = output.expect("the program runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words:?}: {error}");
     }
 
     /// The program with a process's configuration.
     pub fn command(&self, name: &str) -> tokio::process::Command {
         let kind = kind(name);
-        let file = format!("{}/config/split/{kind}.toml", env!("CARGO_MANIFEST_DIR"));
+        let mut file = root().join(format!("config/split/{kind}.toml"));
+        if kind == GATEWAY {
+            let own = std::fs::read_to_string(file).expect("it is there");
+            file = self.path("gateway.toml");
+            write(&file, &(own + &self.routes));
+        }
         let mut command = banyan(&self.nodes[name].folder);
         command
-            .args(["--config", &file])
+            .arg("--config")
+            .arg(file)
             .env("BANYAN__SERVER__PUBLIC_URL", &self.url)
             .env("BANYAN__SERVER__DRAIN_SECONDS", self.drain_seconds())
             .env("BANYAN__BUS__NATS__URLS", self.nats.url())
             .env(
                 "BANYAN__BUS__NATS__PASSWORD_FILE",
-                self.folder.0.join("nats_password"),
+                self.path(&format!("{kind}.password")),
             )
             // A mail that failed because its own database was killed is not left for long.
             .env("BANYAN__NOTIFICATION__RETRY_BASE_SECONDS", "1");
         if ["identity", "notification"].contains(&kind) {
-            let key = self.folder.0.join("sealing_key");
+            let key = self.path("sealing_key");
             command.env("BANYAN__SECRETS__SEALING_KEY_FILE", key);
         }
         if kind == GATEWAY {
@@ -197,9 +220,7 @@ impl Split {
         let child = command
             .args(["serve", "--listen", &listen])
             .env("BANYAN__SERVICE__ID", "process")
-            .env("BANYAN__SERVICE__SECRET_FILE", self.folder.0.join("secret"))
-            .env("BANYAN__GATEWAY__AUTH_REQUESTS_PER_MINUTE", "0")
-            .env("BANYAN__GATEWAY__REQUESTS_PER_MINUTE", "0")
+            .env("BANYAN__SERVICE__SECRET_FILE", self.path("process.secret"))
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()
@@ -287,6 +308,11 @@ impl Split {
         }
     }
 
+    /// What belongs to no process alone.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.0.join(name)
+    }
+
     /// Where a process keeps its things.
     pub fn folder(&self, name: &str) -> &Path {
         &self.nodes[name].folder
@@ -302,22 +328,27 @@ pub async fn send(pid: u32, signal: &str) {
     assert!(status.success());
 }
 
-const NATS_PASSWORD: &str = "x of the tests";
+/// Of a user of the broker; no secret but within the test.
+pub fn password(user: &str) -> String {
+    format!("password-of-{user}")
+}
 
-/// The users and rights of `make split`, with one password for all.
-fn nats_users() -> String {
-    let text = include_str!("../../../config/split/nats.conf");
-    let mut words = text.split('$');
-    let mut users = words.next().expect("some text").to_owned();
-    for word in words {
-        match word.split_once("_PASSWORD") {
-            Some((name, rest)) if name.bytes().all(|b| b.is_ascii_uppercase()) => {
-                users.push_str(&format!("\"{NATS_PASSWORD}\"{rest}"));
-            }
-            _ => users.push_str(&format!("${word}")),
-        }
+/// The users and rights of `make split`; a file for each password beside them.
+fn make_users(folder: &Path) -> PathBuf {
+    let mut rights = include_str!("../../../config/split/nats.conf").to_owned();
+    for user in names().chain(["operator", "analytics"]) {
+        let variable = format!("${}_PASSWORD", user.to_uppercase());
+        assert!(rights.contains(&variable), "{variable} is not in nats.conf");
+        rights = rights.replace(&variable, &password(user));
+        write(&folder.join(format!("{user}.password")), &password(user));
     }
-    users
+    let file = folder.join("nats.conf");
+    write(&file, &rights);
+    file
+}
+
+fn write(file: &Path, text: &str) {
+    std::fs::write(file, text).expect("a file");
 }
 
 /// 32 bytes in base64.
