@@ -116,6 +116,8 @@ const OTHER_VARIABLES: &[&str] = &[
     "BANYAN_CONFIG",
     "BANYAN_ADMIN_URL",
     "BANYAN_POSTGRES_BIN",
+    "BANYAN_NATS_SERVER",
+    "BANYAN_NGINX",
 ];
 
 /// A key with one underscore too few would be passed over, and a default used in its place.

@@ -1,7 +1,8 @@
 //! Two modules on a bus: one publishes orders, the other writes a row for each.
 
 use std::{
-    path::Path,
+    ffi::OsString,
+    path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -140,7 +141,7 @@ impl Shop {
 
     /// On two, each with its own connection to a nats-server, as in two processes.
     pub async fn over_nats(place: &Place, database: &str) -> anyhow::Result<Self> {
-        let broker = broker(place.folder.join(format!("nats-{database}"))).await?;
+        let broker = broker(place.folder.join(format!("nats-{database}")), []).await?;
         let buses = [Self::bus_on(&broker).await?, Self::bus_on(&broker).await?];
         Self::open(place, database, buses, Some(broker)).await
     }
@@ -245,7 +246,9 @@ impl Shop {
 }
 
 /// A nats-server of the bench's own.
-pub async fn broker(store: impl AsRef<Path>) -> anyhow::Result<NatsServer> {
-    let store = store.as_ref().to_owned();
-    Ok(tokio::task::spawn_blocking(move || NatsServer::start(&store, [])).await??)
+pub async fn broker<const N: usize>(
+    store: PathBuf,
+    arguments: [OsString; N],
+) -> anyhow::Result<NatsServer> {
+    Ok(tokio::task::spawn_blocking(move || NatsServer::start(&store, arguments)).await??)
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use nats_server::NatsServer;
+use nats_server::{NatsServer, users};
 use serde_json::Value;
 
 use crate::{
@@ -38,7 +38,9 @@ impl Split {
         std::fs::write(folder.join("sealing_key"), SEALING_KEY)?;
         let configuration = std::fs::read_to_string(format!("{CONFIGURATION}/gateway.toml"))?;
         std::fs::write(folder.join("gateway.toml"), configuration + more)?;
-        let broker = broker(folder.join("nats")).await?;
+        let rights = std::fs::read_to_string(format!("{CONFIGURATION}/nats.conf"))?;
+        let rights = users::configure(&rights, &folder)?;
+        let broker = broker(folder.join("nats"), ["-c".into(), rights.into()]).await?;
         let [address, addresses @ ..] = free_addresses::<5>();
 
         let command = |name: &str| -> anyhow::Result<Command> {
@@ -76,7 +78,7 @@ impl Split {
             serve.args(["--listen", at]);
             let mut module = Program::start(&mut serve, folder.join(format!("{name}.log")))?;
             module
-                .answers(&format!("http://{at}/health/live"), |_| true)
+                .answers(&format!("http://{at}/health/ready"), |_| true)
                 .await?;
             running.push(module);
         }
@@ -115,7 +117,9 @@ impl Split {
             .form(&[("grant_type", "client_credentials")])
             .send()
             .await?;
-        let answer: Value = answer.error_for_status()?.json().await?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success(), "{status}: {text}");
+        let answer: Value = serde_json::from_str(&text)?;
         let token = answer["access_token"].as_str();
         Ok(token.context("an access token")?.to_owned())
     }
@@ -134,6 +138,10 @@ fn command(folder: &Path, name: &str, broker: &NatsServer) -> anyhow::Result<Com
         .env("BANYAN_ENV", "development")
         .env("BANYAN__LOG__FORMAT", "json")
         .env("BANYAN__BUS__NATS__URLS", broker.url())
+        .env(
+            "BANYAN__BUS__NATS__PASSWORD_FILE",
+            users::password_file(folder, name),
+        )
         .env("BANYAN__SERVER__DATA_DIR", folder.join(name));
     if ["identity", "notification"].contains(&name) {
         command.env(

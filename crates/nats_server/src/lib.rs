@@ -3,6 +3,8 @@
 //! It listens on loopback, with JetStream in a folder that it is given, and ends with the process
 //! that started it, however that ends.
 
+pub mod users;
+
 use std::{
     ffi::OsString,
     io,

@@ -69,7 +69,7 @@ impl Installation {
             .env("ANALYTICS_NATS_USER", user)
             .env(
                 "ANALYTICS_NATS_PASSWORD_FILE",
-                self.split.path(&format!("{user}.password")),
+                self.split.password_file(user),
             )
             .env("ANALYTICS_DATABASE", self.split.path("analytics.db"))
             .stderr(log)

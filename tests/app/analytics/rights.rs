@@ -2,11 +2,11 @@
 
 use async_nats::{ConnectOptions, Event};
 use futures::StreamExt;
+use nats_server::users::password;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::installation::{Installation, PATIENCE, until};
-use crate::support::split::password;
 
 pub async fn nobody_may_more_than_it_needs(it: &Installation) {
     let refused_to_publish = [

@@ -8,7 +8,7 @@ use std::{
 };
 
 use banyan::modules::MODULES;
-use nats_server::NatsServer;
+use nats_server::{NatsServer, users};
 use sqlx::{ConnectOptions, PgConnection};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -86,9 +86,10 @@ impl Split {
         let turn = TURN.lock().await;
         let folder = DataDir::new();
         let store = folder.0.join("nats");
-        let users = make_users(&folder.0).into_os_string();
+        let rights = include_str!("../../../config/split/nats.conf");
+        let users = users::configure(rights, &folder.0).expect("a file");
         let log = folder.0.join("nats.log").into_os_string();
-        let arguments = ["-c".into(), users, "-l".into(), log];
+        let arguments = ["-c".into(), users.into_os_string(), "-l".into(), log];
         let nats = tokio::task::spawn_blocking(move || NatsServer::start(&store, arguments))
             .await
             .expect("no panic")
@@ -171,10 +172,7 @@ impl Split {
             .env("BANYAN__SERVER__PUBLIC_URL", &self.url)
             .env("BANYAN__SERVER__DRAIN_SECONDS", self.drain_seconds())
             .env("BANYAN__BUS__NATS__URLS", self.nats.url())
-            .env(
-                "BANYAN__BUS__NATS__PASSWORD_FILE",
-                self.path(&format!("{kind}.password")),
-            )
+            .env("BANYAN__BUS__NATS__PASSWORD_FILE", self.password_file(kind))
             // A mail that failed because its own database was killed is not left for long.
             .env("BANYAN__NOTIFICATION__RETRY_BASE_SECONDS", "1");
         if ["identity", "notification"].contains(&kind) {
@@ -308,6 +306,11 @@ impl Split {
         }
     }
 
+    /// Of a user of the broker.
+    pub fn password_file(&self, user: &str) -> PathBuf {
+        users::password_file(&self.folder.0, user)
+    }
+
     /// What belongs to no process alone.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.0.join(name)
@@ -326,25 +329,6 @@ pub async fn send(pid: u32, signal: &str) {
         .await
         .expect("kill runs");
     assert!(status.success());
-}
-
-/// Of a user of the broker; no secret but within the test.
-pub fn password(user: &str) -> String {
-    format!("password-of-{user}")
-}
-
-/// The users and rights of `make split`; a file for each password beside them.
-fn make_users(folder: &Path) -> PathBuf {
-    let mut rights = include_str!("../../../config/split/nats.conf").to_owned();
-    for user in names().chain(["operator", "analytics"]) {
-        let variable = format!("${}_PASSWORD", user.to_uppercase());
-        assert!(rights.contains(&variable), "{variable} is not in nats.conf");
-        rights = rights.replace(&variable, &password(user));
-        write(&folder.join(format!("{user}.password")), &password(user));
-    }
-    let file = folder.join("nats.conf");
-    write(&file, &rights);
-    file
 }
 
 fn write(file: &Path, text: &str) {
