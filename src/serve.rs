@@ -23,7 +23,7 @@ const GREETING_PATIENCE: Duration = Duration::from_secs(10);
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     let logs = Arc::new(LogBuffer::new(config.host.log.buffer_records));
-    telemetry::start(&config.host.log, &logs)?;
+    let _flush = telemetry::start(&config.host.log, &logs)?;
     let listen = config.host.server.listen;
     let listener = TcpListener::bind(listen)
         .await

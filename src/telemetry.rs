@@ -2,34 +2,24 @@
 
 use std::{io::IsTerminal, sync::Arc};
 
-use kernel::telemetry::{LogBuffer, LogLayer};
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use kernel::telemetry::{Flush, Format, LogBuffer, LogLayer, Terminal};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::{Log, LogFormat};
 
-/// Starts logging to stderr, and into the buffer, for the rest of the process's life.
-pub fn start(config: &Log, buffer: &Arc<LogBuffer>) -> anyhow::Result<()> {
+/// Starts logging to stderr, and into the buffer, for the rest of the process's life. What is returned
+/// writes the last lines when it is dropped.
+pub fn start(config: &Log, buffer: &Arc<LogBuffer>) -> anyhow::Result<Flush> {
     let filter = EnvFilter::try_new(&config.filter)?;
-    let terminal = match config.format {
-        LogFormat::Json => tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            // It is the last of the list, which costs as much again to write.
-            .with_current_span(false)
-            .with_writer(std::io::stderr)
-            .boxed(),
-        LogFormat::Pretty => tracing_subscriber::fmt::layer()
-            .compact()
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_writer(std::io::stderr)
-            .boxed(),
-    };
+    let (terminal, flush) = Terminal::start(match config.format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Pretty => Format::Pretty,
+    })?;
     tracing_subscriber::registry()
         .with(filter)
-        .with(terminal)
-        .with(LogLayer(Arc::clone(buffer)))
+        .with(LogLayer::new(Arc::clone(buffer), Some(terminal)))
         .try_init()?;
-    Ok(())
+    Ok(flush)
 }
 
 /// For short commands: warnings to stderr, nothing stored.

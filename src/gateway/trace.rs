@@ -9,7 +9,6 @@ use axum::{
 };
 use futures::FutureExt;
 use kernel::{Problem, RequestContext, event::Client, principal::ClientAddress};
-use tracing::Instrument;
 
 use crate::{config::Network, gateway::Gateway};
 
@@ -60,7 +59,6 @@ pub async fn serve(gateway: Arc<Gateway>, peer: IpAddr, mut request: Request) ->
     let method = shortened(request.method().as_str(), LOGGED_METHOD_BYTES);
     let path = shortened(request.uri().path(), LOGGED_PATH_BYTES);
     let started = std::time::Instant::now();
-    let span = tracing::info_span!("request", trace.id = context.trace_id);
     let serve = async {
         // A panic ends this request alone.
         let answer = AssertUnwindSafe(gateway.answer(request));
@@ -92,7 +90,7 @@ pub async fn serve(gateway: Arc<Gateway>, peer: IpAddr, mut request: Request) ->
         }
         response
     };
-    context.scope(serve.instrument(span)).await
+    context.scope(serve).await
 }
 
 fn drop_reserved(headers: &mut HeaderMap) {

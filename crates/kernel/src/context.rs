@@ -30,11 +30,12 @@ pub struct RequestContext {
 impl RequestContext {
     /// A new trace.
     pub fn root(world: &World) -> Self {
-        let trace_id = hex(&world.bytes::<16>());
+        let ids = hex(&world.bytes::<24>());
+        let (trace_id, span_id) = ids.split_at(32);
         Self {
-            correlation_id: trace_id.clone(),
-            trace_id,
-            span_id: hex(&world.bytes::<8>()),
+            correlation_id: trace_id.to_owned(),
+            trace_id: trace_id.to_owned(),
+            span_id: span_id.to_owned(),
             ..Self::default()
         }
     }
@@ -107,13 +108,9 @@ fn trace_id_of(traceparent: &str) -> Option<&str> {
 
 /// Lowercase hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-            write!(out, "{byte:02x}").expect("a string takes everything");
-            out
-        })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|n| char::from(DIGITS[usize::from(n)]));
+    bytes.iter().flat_map(digits).collect()
 }
 
 #[cfg(test)]
