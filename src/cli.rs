@@ -9,7 +9,7 @@ use toml::Value;
 
 use crate::{
     app::App,
-    config::{self, Config, Sources},
+    config::{self, At, Config, Sources},
     events::{self, EventsVerb},
     gateway,
     module_move::{self, MoveArguments},
@@ -181,12 +181,9 @@ pub fn run() -> anyhow::Result<()> {
             let config = load(&options, Vec::new(), None)?;
             println!("the configuration is good");
             println!("environment: {}", config.stage_name());
-            let place = if config.host.database.embedded() {
-                format!("embedded in {}", config.host.server.data_dir.display())
-            } else {
-                "database.url".to_owned()
-            };
-            println!("database: {place}");
+            for module in MODULES {
+                println!("{}: {}", module.name(), whereabouts(&config, module.name()));
+            }
             Ok(())
         }
         Verb::Config(ConfigVerb::Show { defaults: true }) => {
@@ -255,6 +252,26 @@ fn load(
         variables: std::env::vars().collect(),
     };
     Config::load(MODULES, &sources)
+}
+
+/// Where a module and its data are, without the passwords of databases.
+fn whereabouts(config: &Config, module: &str) -> String {
+    let place = config.place(module);
+    match &place.at {
+        At::Local if !place.database_url.expose().is_empty() => {
+            format!("here, on modules.{module}.database_url")
+        }
+        At::Local if config.host.database.embedded() => {
+            let folder = config.host.server.data_dir.display();
+            format!("here, on an embedded database in {folder}")
+        }
+        At::Local => "here, on database.url".to_owned(),
+        At::Remote(settings) => {
+            let at: Vec<_> = settings.at.iter().map(url::Url::as_str).collect();
+            format!("at {}", at.join(", "))
+        }
+        At::Elsewhere => "elsewhere".to_owned(),
+    }
 }
 
 /// A verb works where the module's data are.

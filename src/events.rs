@@ -149,7 +149,7 @@ async fn lag(app: &App) -> anyhow::Result<()> {
     );
     let mut lags = app.bus.lag().await?;
     lags.sort_by(|a, b| (&a.module, &a.stage).cmp(&(&b.module, &b.stage)));
-    for lag in lags {
+    for lag in &lags {
         let oldest = match lag.oldest_seconds {
             Some(seconds) => format!("{seconds:.1} s"),
             None => "-".to_owned(),
@@ -157,6 +157,13 @@ async fn lag(app: &App) -> anyhow::Result<()> {
         println!(
             "{:<14} {:<28} {oldest:>12} {:>8}",
             lag.module, lag.stage, lag.parked
+        );
+    }
+    for lag in lags.iter().filter(|lag| lag.beyond > 0) {
+        eprintln!(
+            "{} of {} stands {} events beyond the end of its publisher's log, and hears nothing: was \
+             the publisher's database restored from a backup?",
+            lag.stage, lag.module, lag.beyond
         );
     }
     Ok(())

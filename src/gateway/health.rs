@@ -7,6 +7,8 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use kernel::{Problem, extract::Query};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::{sync::Mutex, time::Instant};
 
@@ -25,16 +27,35 @@ pub async fn live() -> Response {
     axum::Json(json!({ "status": "live" })).into_response()
 }
 
-/// 200 when every module of this process is ready and can verify tokens, 503 with the reasons else.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// One module of this process, and of no other matter than how that one is.
+    module: Option<String>,
+}
+
+/// 200 when every module of this process (or the one that is asked for) is ready and it can verify
+/// tokens, 503 with the reasons else.
+///
 /// What other processes do is told, and no more: they must not take this one with them. Nor must a
-/// module that is being moved to another database: the others serve.
-pub async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
+/// module that is being moved to another database: the others serve. Only until the others were asked
+/// for the first time, nobody should be sent here.
+pub async fn ready(State(gateway): State<Arc<Gateway>>, Query(asked): Query<Asked>) -> Response {
+    let asked = asked.module.as_deref();
+    if asked.is_some_and(|module| gateway.app.slot(module).is_none()) {
+        return not_here().into_response();
+    }
     let results = gateway.checks.latest(gateway.app.slots()).await;
     let mut modules = Map::new();
     let verifies = gateway.app.verifier.is_ready();
-    let mut all_ready = !gateway.is_draining();
+    let mut all_ready = !gateway.is_draining() && verifies;
+    let mut all_up = true;
     for (slot, trouble) in gateway.app.slots().iter().zip(results) {
-        all_ready &= (trouble.is_none() || slot.is_away()) && verifies;
+        if asked.is_some_and(|module| module != slot.name()) {
+            continue;
+        }
+        all_ready &= trouble.is_none() || slot.is_away();
+        all_up &= !slot.is_away();
         let entry = match trouble {
             Some(_) if slot.is_away() => json!({ "status": "moving" }),
             None => json!({ "status": "ready" }),
@@ -42,17 +63,16 @@ pub async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
         };
         modules.insert(slot.name().to_owned(), entry);
     }
-    let mut all_up = verifies && !gateway.app.slots().iter().any(|slot| slot.is_away());
-    for upstream in gateway.homes.remote() {
-        let up = upstream.state().is_up();
-        let entry = match up {
-            true => json!({ "status": "ready" }),
-            false => json!({ "status": "down", "reason": "no address of it answers" }),
-        };
-        all_up &= up;
-        modules.insert(upstream.name().to_owned(), entry);
+    let mut services = Map::new();
+    if asked.is_none() {
+        for upstream in gateway.homes.remote() {
+            let state = upstream.state();
+            all_ready &= state.known;
+            all_up &= state.is_up();
+            modules.insert(upstream.name().to_owned(), remote(&state));
+        }
+        services.extend(gateway.outside.iter().map(service));
     }
-    let services: Map<_, _> = gateway.outside.iter().map(service).collect();
     let status = if gateway.is_draining() {
         "draining"
     } else if !all_ready {
@@ -75,6 +95,21 @@ pub async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
         });
     }
     (code, axum::Json(body)).into_response()
+}
+
+/// Said to a gateway whose configuration is wrong: its requests would be as well.
+fn not_here() -> Problem {
+    let title = "This process does not host that module";
+    Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", title)
+}
+
+/// A module in another process.
+fn remote(state: &upstream::State) -> Value {
+    match (state.known, state.is_up()) {
+        (false, _) => json!({ "status": "unknown", "reason": "not asked yet" }),
+        (true, true) => json!({ "status": "ready" }),
+        (true, false) => json!({ "status": "down", "reason": "no address of it is ready" }),
+    }
 }
 
 /// A service of a configured route, in words that give nothing of the inside away.

@@ -28,9 +28,9 @@ pub struct Homes {
     prefixes: Vec<(&'static str, Home)>,
 }
 
-/// What is asked of a process that hosts a module, unless configured: is it ready? So one that is
-/// about to stop, or whose database is away, gets no more requests.
-const HEALTH_PATH: &str = "/health/ready";
+/// What is asked of a process that hosts a module, unless configured: is that module ready? So one
+/// that is about to stop, whose database is away or that does not host it gets no requests.
+const HEALTH_PATH: &str = "/health/ready?module=";
 const HEALTH_INTERVAL_SECONDS: u64 = 1;
 
 impl Homes {
@@ -47,7 +47,7 @@ impl Homes {
                 At::Remote(settings) => {
                     let mut settings = upstream::Settings::clone(settings);
                     if settings.health.path.is_empty() {
-                        HEALTH_PATH.clone_into(&mut settings.health.path);
+                        settings.health.path = format!("{HEALTH_PATH}{name}");
                         settings.health.interval_seconds = HEALTH_INTERVAL_SECONDS;
                     }
                     let upstream = Upstream::new(name, settings, app.streams.child_token())

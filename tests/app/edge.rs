@@ -98,6 +98,19 @@ async fn health_says_how_each_module_is() {
     let ready = ready.expect(status).json();
     assert_eq!(ready["status"], word);
     assert_eq!(ready["modules"]["identity"]["status"], "ready");
+    // Asked for one of its own, a process tells of that alone.
+    let of = async |module| {
+        let path = format!("/health/ready?module={module}");
+        app.send(Method::GET, &path, None, None, &[]).await
+    };
+    let (well, down) = if is_split() { (421, 421) } else { (200, 503) };
+    let identity = of("identity").await.expect(well).json();
+    of("profile").await.expect(down);
+    of("nobody").await.problem(421, "misdirected");
+    if !is_split() {
+        let of_it = serde_json::json!({ "identity": { "status": "ready" } });
+        assert_eq!(identity["modules"], of_it);
+    }
     let down = app
         .send(Method::GET, "/api/v1/profiles/me", None, None, &[])
         .await;

@@ -13,6 +13,7 @@ mod keys;
 mod limits;
 mod module_move;
 mod outside;
+mod places;
 mod processes;
 mod routes;
 mod support;

@@ -35,6 +35,9 @@ pub struct Lag {
     pub oldest_seconds: Option<f64>,
     /// Lanes that wait for a person.
     pub parked: i64,
+    /// By how many positions a subscription stands beyond the end of its publisher's log: not at all,
+    /// unless that log was set back. It hears nothing until the log has grown past it.
+    pub beyond: i64,
 }
 
 pub(crate) async fn unsequenced(db: &Db) -> Result<Lag, sqlx::Error> {
@@ -48,6 +51,7 @@ pub(crate) async fn unsequenced(db: &Db) -> Result<Lag, sqlx::Error> {
         stage: "sequencer".to_owned(),
         oldest_seconds,
         parked: 0,
+        beyond: 0,
     })
 }
 
@@ -56,9 +60,10 @@ pub(crate) async fn unhandled(
     subscriber: &Subscriber,
 ) -> Result<Lag, Error> {
     // What is fed again is old by nature: a replay counts from where it ends.
-    let pos = subscriber.load().await?.map_or(0, |standing| {
-        standing.pos.max(standing.replay_until.unwrap_or_default())
-    });
+    let standing = subscriber.load().await?;
+    let stands = standing.as_ref().map_or(0, |standing| standing.pos);
+    let pos = stands.max(standing.and_then(|s| s.replay_until).unwrap_or_default());
+    let beyond = (stands - publisher.head().await?).max(0);
     let in_log = publisher.age_after(pos).await?;
     let schema = Schema::new(subscriber.db.module()).expect("modules have valid names");
     let lanes = sqlx::query(safe(&LagStatements::new(&schema).lanes))
@@ -71,5 +76,6 @@ pub(crate) async fn unhandled(
         stage: subscriber.name().to_owned(),
         oldest_seconds: in_log.into_iter().chain(in_lanes).reduce(f64::max),
         parked: lanes.try_get("parked")?,
+        beyond,
     })
 }

@@ -2,12 +2,16 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, Mutex, RwLock},
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation, decode, decode_header,
+    errors::ErrorKind,
     jwk::{Jwk, JwkSet},
 };
 use serde::{Deserialize, Serialize};
@@ -69,6 +73,8 @@ pub struct Verifier {
     changed: watch::Sender<usize>,
     /// The second way by which keys arrive.
     fetching: Option<KeyFetching>,
+    /// When a refusal was last told, in seconds since the epoch.
+    told: AtomicI64,
 }
 
 #[derive(Clone)]
@@ -88,6 +94,10 @@ impl VerifyingKey {
         Ok((kid, Self { key, jwk, until }))
     }
 }
+
+/// By how much the clock of the process that issued a token may be ahead of ours.
+const MAX_SKEW_SECONDS: i64 = 60;
+const TELL_EVERY_SECONDS: i64 = 60;
 
 /// Keys are exchanged every few weeks, and an answer that has an old one is some minutes old at most.
 const MAX_RETIRED: usize = 64;
@@ -117,6 +127,7 @@ impl Verifier {
             caught_up: watch::Sender::new(false),
             changed: watch::Sender::new(0),
             fetching: None,
+            told: AtomicI64::new(0),
         }
     }
 
@@ -328,7 +339,10 @@ impl Verifier {
             }
         };
         let now = self.world.now().unix_timestamp();
-        let current = claims.exp > now && claims.iat <= now + 60;
+        let current = claims.exp > now && claims.iat <= now + MAX_SKEW_SECONDS;
+        if claims.iat > now + MAX_SKEW_SECONDS {
+            self.tell("it was issued in the future: the clocks of the processes differ");
+        }
         let denied = self.denied.read().expect("no holder panics");
         (current && !denied.denies(&claims)).then_some(claims)
     }
@@ -350,8 +364,35 @@ impl Verifier {
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         // Expiry is checked each time, against the clock that was passed in.
         validation.validate_exp = false;
-        let token = decode::<Claims>(token, &key.key, &validation).ok()?;
-        Some(token.claims)
+        // The signature is looked at first: only tokens of our own get to the other reasons.
+        match decode::<Claims>(token, &key.key, &validation) {
+            Ok(token) => return Some(token.claims),
+            Err(error) => match error.kind() {
+                ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => self.tell(
+                    "it is for another address: does server.public_url differ between the processes?",
+                ),
+                _ => {}
+            },
+        }
+        None
+    }
+
+    /// Says why a token is refused that one of our keys signed: to the operator, for nobody else can
+    /// do anything about it; and now and then, for every request may have one.
+    fn tell(&self, why: &str) {
+        let now = self.world.now().unix_timestamp();
+        let last = self.told.load(Ordering::Relaxed);
+        if (now - last).abs() < TELL_EVERY_SECONDS {
+            return;
+        }
+        let ordering = Ordering::Relaxed;
+        if self
+            .told
+            .compare_exchange(last, now, ordering, ordering)
+            .is_ok()
+        {
+            tracing::warn!(why, "a token of this installation is refused");
+        }
     }
 }
 

@@ -195,7 +195,7 @@ impl Breaker {
         }
     }
 
-    fn is_unhealthy(&self) -> bool {
+    pub(crate) fn is_unhealthy(&self) -> bool {
         self.bad_health >= self.failures_to_be_down
     }
 

@@ -21,7 +21,7 @@ mod settings;
 mod tls;
 mod upgrade;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use axum::body::Body;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header, request};
@@ -45,6 +45,8 @@ pub struct Upstream {
     in_flight: Count,
     retries: Count,
     upgraded: Count,
+    /// Was each address asked for its health once?
+    known: AtomicBool,
     /// Cancelled when answers without an end, and upgraded connections, are to end.
     streams: CancellationToken,
 }
@@ -66,6 +68,7 @@ impl Upstream {
         Ok(Arc::new(Self {
             name: name.into(),
             choice: Choice::new(&settings)?,
+            known: AtomicBool::new(settings.health.path.is_empty()),
             settings,
             in_flight: Count::default(),
             retries: Count::default(),

@@ -1,6 +1,9 @@
 //! How the addresses are: asked for, and told.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use axum::body::Body;
 use http::{HeaderValue, Request, header};
@@ -24,6 +27,8 @@ const MAX_HEALTH_BYTES: usize = 64 * 1024;
 /// How an upstream is at the moment.
 #[derive(Clone, Debug)]
 pub struct State {
+    /// Was each address asked how it is, or is none to be asked? Until then all count as up.
+    pub known: bool,
     pub in_flight: usize,
     pub upgraded: usize,
     pub addresses: Vec<AddressState>,
@@ -62,6 +67,7 @@ impl Upstream {
             }
         });
         State {
+            known: self.known.load(Ordering::Relaxed),
             addresses: addresses.collect(),
             in_flight: self.in_flight.now(),
             upgraded: self.upgraded.now(),
@@ -105,21 +111,34 @@ impl Upstream {
         let mut probes = JoinSet::new();
         for address in self.choice.addresses().iter() {
             let (address, path) = (Arc::clone(address), self.settings.health.path.clone());
+            let name = self.name.clone();
             probes.spawn(async move {
                 let health = timeout(patience, probe(&address, &path)).await;
-                let health = health.unwrap_or(Probed::Silent);
-                address.with_breaker(|breaker| breaker.probed(Instant::now(), health));
+                let (health, why) = health.unwrap_or((Probed::Silent, "no answer".to_owned()));
+                let (before, after) = address.with_breaker(|breaker| {
+                    let before = breaker.is_unhealthy();
+                    breaker.probed(Instant::now(), health);
+                    (before, breaker.is_unhealthy())
+                });
+                let at = address.socket;
+                match (before, after) {
+                    (false, true) => tracing::warn!(upstream = name, %at, why, "not well"),
+                    (true, false) => tracing::info!(upstream = name, %at, "well again"),
+                    _ => {}
+                }
             });
         }
         while probes.join_next().await.is_some() {}
+        self.known.store(true, Ordering::Relaxed);
     }
 }
 
-/// Asks one address.
-async fn probe(address: &Arc<Address>, path: &str) -> Probed {
+/// Asks one address; with why it is not well.
+async fn probe(address: &Arc<Address>, path: &str) -> (Probed, String) {
     let (body, _) = Outgoing::new(Body::empty());
-    let Ok(mut request) = Request::get(path).body(body) else {
-        return Probed::Bad;
+    let mut request = match Request::get(path).body(body) {
+        Ok(request) => request,
+        Err(error) => return (Probed::Bad, error.to_string()),
     };
     let headers = request.headers_mut();
     headers.insert(header::HOST, address.origin.authority.clone());
@@ -127,13 +146,17 @@ async fn probe(address: &Arc<Address>, path: &str) -> Probed {
     headers.insert(header::USER_AGENT, agent);
     let (answer, sender) = match address.send(request, Connection::Any).await {
         Ok(sent) => sent,
-        Err(Failure::NotSent(..)) => return Probed::Bad,
-        Err(Failure::Broken(_)) => return Probed::Silent,
+        Err(Failure::NotSent(_, why)) => return (Probed::Bad, why),
+        Err(Failure::Broken(error)) => return (Probed::Silent, error.to_string()),
     };
-    let good = answer.status().as_u16() < 400;
+    let status = answer.status();
     let body = Limited::new(answer.into_body(), MAX_HEALTH_BYTES);
     if body.collect().await.is_ok() {
         address.keep(sender);
     }
-    if good { Probed::Good } else { Probed::Bad }
+    if status.as_u16() < 400 {
+        (Probed::Good, String::new())
+    } else {
+        (Probed::Bad, format!("{path} was answered with {status}"))
+    }
 }

@@ -97,6 +97,7 @@ fn trials<T: Transport>(cluster: &Arc<Cluster>) -> Vec<Trial> {
             a_handler_publishes_in_the_trace_of_its_event,
             redelivered_envelopes_are_equal_to_the_byte,
             lag_is_an_age,
+            a_subscription_beyond_its_log_is_told,
         }
         duplicates {
             what_was_handled_is_dropped_when_it_comes_again,

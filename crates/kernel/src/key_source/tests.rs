@@ -5,7 +5,11 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode, jwk::Jwk
 use tokio::sync::Notify;
 
 use super::*;
-use crate::{Claims, World, token::TOKEN_TYPE};
+use crate::{
+    Claims, SeededRandom, TestClock, World,
+    telemetry::{LogBuffer, LogLayer},
+    token::TOKEN_TYPE,
+};
 
 /// A key of the publisher.
 struct Key {
@@ -247,4 +251,47 @@ async fn a_retired_key_does_not_come_back_with_an_old_answer() {
     verifier.add_fetched(&old, Instant::now() + KEEP);
     assert!(verifier.verify(&kept.token()).is_ok());
     assert!(verifier.verify(&gone.token()).is_err());
+}
+
+#[test]
+fn why_a_token_of_our_own_is_refused_is_told_once_a_minute() {
+    use tracing_subscriber::prelude::*;
+
+    let clock = Arc::new(TestClock::default());
+    let world = World {
+        clock: clock.clone(),
+        random: Arc::new(SeededRandom::new(1)),
+    };
+    let key = Key::new(1);
+    let elsewhere = Verifier::new("https://other.test", "banyan", world.clone());
+    let behind = Verifier::new("https://issuer.test", "banyan", world);
+    for verifier in [&elsewhere, &behind] {
+        verifier.set_caught_up();
+        verifier.add_key(&key.jwk).unwrap();
+    }
+
+    let buffer = Arc::new(LogBuffer::new(100));
+    let layer = LogLayer::new(Arc::clone(&buffer), None);
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let forged = format!("{}x", key.token());
+        assert!(elsewhere.verify(&forged).is_err());
+        assert!(elsewhere.verify(&Key::new(2).token()).is_err());
+        assert!(buffer.is_empty(), "strangers write nothing into the log");
+
+        for _ in 0..3 {
+            assert!(elsewhere.verify(&key.token()).is_err());
+        }
+        clock.advance(-time::Duration::minutes(5));
+        for _ in 0..3 {
+            assert!(behind.verify(&key.token()).is_err());
+        }
+    });
+    let why = buffer
+        .take(100)
+        .into_iter()
+        .map(|r| r.fields["why"].to_string());
+    let why: Vec<String> = why.collect();
+    assert_eq!(why.len(), 2, "{why:?}");
+    assert!(why[0].contains("server.public_url"), "{why:?}");
+    assert!(why[1].contains("clocks"), "{why:?}");
 }

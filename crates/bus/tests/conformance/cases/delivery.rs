@@ -352,3 +352,20 @@ pub(crate) async fn lag_is_an_age<T: Transport>(case: &Case<T>) {
     assert_eq!(lag().await, (None, 1, None));
     a.stop().await;
 }
+
+pub(crate) async fn a_subscription_beyond_its_log_is_told<T: Transport>(case: &Case<T>) {
+    let a = case.start(vec![orders(desk("orders"))]).await;
+    a.publish([OrderPlaced::new("order", 1)]).await;
+    a.deliver_pending().await;
+    let beyond = async || {
+        let transport = a.transport();
+        let lags = a.call(async move { transport.lag().await.unwrap() }).await;
+        lags.iter().map(|lag| lag.beyond).max()
+    };
+    assert_eq!(beyond().await, Some(0));
+    // As if the publisher's database had been restored from before the last five events.
+    case.execute("UPDATE desk.subscriptions SET pos = pos + 5 WHERE name = 'orders'")
+        .await;
+    assert_eq!(beyond().await, Some(5));
+    a.stop().await;
+}
