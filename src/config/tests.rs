@@ -99,3 +99,17 @@ fn a_database_of_ones_own_needs_its_secrets() {
     let error = load(&[("BANYAN__DATABASE__URL", "postgres://db/banyan")]).unwrap_err();
     assert!(error.to_string().contains("role_secret"));
 }
+
+#[test]
+fn nats_without_credentials_is_for_trials() {
+    let nats = ("BANYAN__BUS__TRANSPORT", "nats");
+    let error = format!("{:#}", load(&[nats]).unwrap_err());
+    assert!(error.contains("bus.nats needs credentials"), "{error}");
+    let environment = ("BANYAN__ENVIRONMENT", "development");
+    load(&[nats, environment]).unwrap();
+    load(&[
+        nats,
+        ("BANYAN__BUS__NATS__TOKEN", "a secret of some length"),
+    ])
+    .unwrap();
+}

@@ -47,6 +47,14 @@ async fn a_service_in_another_language_counts_sign_ups() {
     })
     .await;
 
+    // And those of the processes that do not host logging.
+    let logs = "/api/v1/logs?service=banyan&text=registrations";
+    until("the log records of others", async || {
+        let logs = it.get(logs, Some(&root)).await.1;
+        logs.contains("/api/v1/auth/registrations")
+    })
+    .await;
+
     assert_eq!(it.violations(), [""; 0], "nobody was refused what it needs");
     rights::nobody_may_more_than_it_needs(&it).await;
 

@@ -173,6 +173,9 @@ impl Split {
             .env("BANYAN__SERVER__DRAIN_SECONDS", self.drain_seconds())
             .env("BANYAN__BUS__NATS__URLS", self.nats.url())
             .env("BANYAN__BUS__NATS__PASSWORD_FILE", self.password_file(kind))
+            // Secrets go to no proxy that the environment happens to name: nobody listens there.
+            .env("HTTP_PROXY", "http://127.0.0.1:9")
+            .env("BANYAN__LOG__FILTER", "info")
             // A mail that failed because its own database was killed is not left for long.
             .env("BANYAN__NOTIFICATION__RETRY_BASE_SECONDS", "1");
         if ["identity", "notification"].contains(&kind) {
