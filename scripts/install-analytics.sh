@@ -1,11 +1,8 @@
 #!/bin/sh
 # A Python environment in examples/analytics/.venv, with what its requirements.txt names.
 set -eu
+. "$(dirname "$0")/lib.sh"
 cd "$(dirname "$0")/../examples/analytics"
-
-say() {
-    echo "install-analytics: $*" >&2
-}
 
 installed=.venv/installed
 if [ -e "$installed" ] && [ ! requirements.txt -nt "$installed" ]; then
@@ -18,8 +15,7 @@ make_venv() {
 
 # Debian keeps a part of it in a package of its own.
 if ! make_venv && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
-    apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-venv
+    apt_install python3-venv
     make_venv || true
 fi
 if [ ! -x .venv/bin/pip ]; then

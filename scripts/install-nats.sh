@@ -2,21 +2,7 @@
 # Installs nats-server with the system's package manager, unless it is there: tests, `make split` and
 # the bench run one of their own. None of the system's is started or needed.
 set -eu
-
-say() {
-    echo "install-nats: $*" >&2
-}
-
-as_root() {
-    if [ "$(id -u)" -eq 0 ]; then
-        "$@"
-    elif command -v sudo >/dev/null 2>&1; then
-        sudo "$@"
-    else
-        say "this takes root's rights: as root, run $*"
-        exit 1
-    fi
-}
+. "$(dirname "$0")/lib.sh"
 
 found() {
     command -v "${BANYAN_NATS_SERVER:-nats-server}" >/dev/null 2>&1
@@ -30,15 +16,7 @@ if [ -n "${BANYAN_NATS_SERVER:-}" ]; then
     say "BANYAN_NATS_SERVER is $BANYAN_NATS_SERVER, which is no program: correct or unset it"
     exit 1
 elif command -v apt-get >/dev/null 2>&1; then
-    as_root apt-get update -q
-    # Debian would start one on port 4222, which nobody asked for.
-    policy=/usr/sbin/policy-rc.d
-    if [ ! -e "$policy" ]; then
-        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
-        as_root chmod 755 "$policy"
-        trap 'as_root rm -f "$policy"' EXIT
-    fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends nats-server
+    apt_install nats-server
 elif command -v brew >/dev/null 2>&1; then
     brew install nats-server
 else

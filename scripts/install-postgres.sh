@@ -3,10 +3,7 @@
 # there: the embedded database runs them, tests and `cargo xtask prepare` use it. No server of the
 # system's own is started or needed.
 set -eu
-
-say() {
-    echo "install-postgres: $*" >&2
-}
+. "$(dirname "$0")/lib.sh"
 
 # The same places as crates/embedded/src/binaries.rs, which also checks the version.
 found() {
@@ -26,17 +23,6 @@ found() {
     return 1
 }
 
-as_root() {
-    if [ "$(id -u)" -eq 0 ]; then
-        "$@"
-    elif command -v sudo >/dev/null 2>&1; then
-        sudo "$@"
-    else
-        say "this takes root's rights: as root, run $*"
-        exit 1
-    fi
-}
-
 if found; then
     exit 0
 fi
@@ -45,11 +31,10 @@ if [ -n "${BANYAN_POSTGRES_BIN:-}" ]; then
     say "BANYAN_POSTGRES_BIN is $BANYAN_POSTGRES_BIN, which does not hold postgres and initdb: correct or unset it"
     exit 1
 elif command -v apt-get >/dev/null 2>&1; then
-    as_root apt-get update -q
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends postgresql-common
-    # Debian would make and start a cluster on port 5432, which nobody asked for.
+    apt_install postgresql-common
+    # Debian would make a cluster of its own, which nobody asked for.
     as_root sed -i 's/^#\{0,1\}create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends postgresql
+    apt_install postgresql
 elif command -v dnf >/dev/null 2>&1; then
     as_root dnf install -y postgresql-server
 elif command -v apk >/dev/null 2>&1; then

@@ -2,12 +2,9 @@
 # What tests talk to: a real SMTP server (Python's aiosmtpd), openssl for its certificate, and
 # examples/analytics.
 set -eu
+. "$(dirname "$0")/lib.sh"
 
 "$(dirname "$0")/install-analytics.sh"
-
-say() {
-    echo "install-test-tools: $*" >&2
-}
 
 python=${BANYAN_TEST_PYTHON:-/usr/bin/python3}
 
@@ -20,8 +17,7 @@ if found; then
 fi
 
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
-    apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends openssl python3-aiosmtpd
+    apt_install openssl python3-aiosmtpd
 fi
 
 if ! found; then
