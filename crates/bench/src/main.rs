@@ -45,6 +45,11 @@ async fn main() -> anyhow::Result<()> {
         return profile::bare_server(arguments).await;
     }
     let chosen: Vec<String> = arguments.collect();
+    if chosen.iter().any(|c| c == "--help" || c == "-h") {
+        println!("bench [PART]...\n\n  {}", PARTS.join(", "));
+        println!("\nAll but {LONG}, which takes minutes, unless some are named.");
+        return Ok(());
+    }
     if let Some(unknown) = chosen.iter().find(|c| !PARTS.contains(&c.as_str())) {
         anyhow::bail!("no part {unknown}; there are {}", PARTS.join(", "));
     }

@@ -25,6 +25,8 @@ pub async fn nobody_may_more_than_it_needs(it: &Installation) {
         ),
         ("profile", "banyan.evt.identity.user.registered.v1"),
         ("profile", "banyan.log.notification"),
+        ("profile", "banyan.log.identity.notification"),
+        ("gateway", "banyan.log.identity.profile"),
         ("profile", "$JS.API.STREAM.DELETE.banyan_identity"),
         (
             "profile",

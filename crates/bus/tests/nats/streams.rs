@@ -126,3 +126,27 @@ pub(crate) async fn copies_outlive_a_server(case: &Case<Over>) {
     brokers[leader].server.kill();
     live(case, &three, &eye).await;
 }
+
+/// The broker's rights say who may speak on which subject; the publisher holds the words to it.
+pub(crate) async fn a_subscription_is_spoken_for_by_its_own_module(case: &Case<Over>) {
+    let broker = Broker::start("");
+    let settings = settings(vec![broker.server.url()]);
+    reach(case, &settings);
+    let a = case.run(vec![orders(desk("orders"))]).await;
+    a.publish([OrderPlaced::new("order", 1)]).await;
+    case.settled().await;
+    let client = async_nats::connect(&settings.urls).await.unwrap();
+    let acknowledged = async |on: &'static str| {
+        let question = r#"{"acknowledge":{"subscriber":"desk.orders","pos":99}}"#;
+        let answer = client.request(on, question.into()).await.unwrap();
+        answer.headers.is_none()
+    };
+    let known = "SELECT pos FROM shop.cursors WHERE subscription = 'desk.orders'";
+    for of_others in ["bus.log.shop", "bus.log.shop.mailer"] {
+        assert!(!acknowledged(of_others).await, "{of_others}");
+    }
+    assert!(case.count(known).await < 99);
+    assert!(acknowledged("bus.log.shop.desk").await);
+    assert_eq!(case.count(known).await, 99);
+    a.stop().await;
+}

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{HeaderMap, Message, RequestErrorKind, client::RequestError};
-use futures::StreamExt;
+use futures::{StreamExt, stream::select};
 use kernel::Envelope;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -36,11 +36,12 @@ pub(super) async fn serve(nats: &Arc<Nats>, log: Arc<LocalLog>) -> Result<Served
         return Err(error);
     }
     let subject = wire::log_subject(&nats.settings, log.module());
-    let questions = nats
-        .client
-        .queue_subscribe(subject, "log".to_owned())
-        .await
-        .map_err(transport)?;
+    let listen = async |subject| {
+        let questions = nats.client.queue_subscribe(subject, "log".to_owned());
+        questions.await.map_err(transport)
+    };
+    let cursors = listen(format!("{subject}.*")).await?;
+    let questions = select(listen(subject).await?, cursors);
     let nats = Arc::clone(nats);
     Ok(Served::by(tokio::spawn(async move {
         questions
@@ -51,7 +52,16 @@ pub(super) async fn serve(nats: &Arc<Nats>, log: Arc<LocalLog>) -> Result<Served
 
 async fn answer(nats: &Nats, log: &LocalLog, message: Message) {
     let Some(reply) = message.reply else { return };
-    let sent = match answer_to(log, &message.payload).await {
+    let answer = match serde_json::from_slice(&message.payload) {
+        Ok(question) if !may_ask(nats, log, &message.subject, &question) => Err(Error::Transport(
+            "a subscription is spoken for by its own module".to_owned(),
+        )),
+        Ok(question) => answer_to(log, question).await,
+        Err(error) => Err(Error::Transport(format!(
+            "a question that is not understood: {error}"
+        ))),
+    };
+    let sent = match answer {
         Ok(payload) => nats.client.publish(reply, payload.into()).await,
         Err(error) => {
             tracing::debug!(%error, module = log.module(), "a question about the log failed");
@@ -73,9 +83,18 @@ async fn answer(nats: &Nats, log: &LocalLog, message: Message) {
     }
 }
 
-async fn answer_to(log: &LocalLog, question: &[u8]) -> Result<Vec<u8>, Error> {
-    let question: Question = serde_json::from_slice(question)
-        .map_err(|error| Error::Transport(format!("a question that is not understood: {error}")))?;
+/// Everybody who may ask at all may read. How far a subscription is, is told on its module's subject,
+/// to which the others have no right.
+fn may_ask(nats: &Nats, log: &LocalLog, subject: &str, question: &Question) -> bool {
+    match question.subscriber() {
+        None => true,
+        Some(subscriber) => {
+            subject == wire::cursor_subject(&nats.settings, log.module(), subscriber)
+        }
+    }
+}
+
+async fn answer_to(log: &LocalLog, question: Question) -> Result<Vec<u8>, Error> {
     Ok(match question {
         Question::Read {
             after,
@@ -142,7 +161,10 @@ impl Nats {
         publisher: &str,
         question: &Question,
     ) -> Result<T, Error> {
-        let subject = wire::log_subject(&self.settings, publisher);
+        let subject = match question.subscriber() {
+            None => wire::log_subject(&self.settings, publisher),
+            Some(subscriber) => wire::cursor_subject(&self.settings, publisher, subscriber),
+        };
         let payload = json(question);
         let answered = self
             .client

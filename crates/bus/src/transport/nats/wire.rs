@@ -42,6 +42,14 @@ pub(super) fn log_subject(settings: &Settings, module: &str) -> String {
     format!("{}.log.{module}", settings.prefix)
 }
 
+/// Where readers of one module tell how far they are: only that module may.
+pub(super) fn cursor_subject(settings: &Settings, module: &str, subscriber: &str) -> String {
+    let reader = subscriber
+        .split_once('.')
+        .map_or(subscriber, |(reader, _)| reader);
+    format!("{}.log.{module}.{reader}", settings.prefix)
+}
+
 /// An event in CloudEvents' structured mode (NATS Protocol Binding 1.0.2 §3.2).
 #[derive(Serialize)]
 pub(super) struct CloudEvent<'e> {
@@ -97,6 +105,18 @@ pub(super) enum Question {
     AgeAfter {
         pos: i64,
     },
+}
+
+impl Question {
+    /// Whose position it tells, if it does.
+    pub(super) fn subscriber(&self) -> Option<&str> {
+        match self {
+            Self::Hold { subscriber, .. } | Self::Acknowledge { subscriber, .. } => {
+                Some(subscriber)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A [`Page`](crate::source::Page) on its way.
