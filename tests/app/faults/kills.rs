@@ -1,5 +1,7 @@
 //! Each process killed and started again, under load.
 
+use std::time::{Duration, Instant};
+
 use rand::seq::IndexedRandom;
 
 use super::{load, load::Load, soak};
@@ -20,10 +22,17 @@ async fn each_process_may_be_killed_at_any_time() {
         load.gateway_may_be_down(name == GATEWAY);
         split.kill(name).await;
         // Something goes on meanwhile, or is refused: nobody waits for it.
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let started = Instant::now();
         split.start_again(name);
         split.ready(name).await;
+        let ready = started.elapsed();
         load.more(3).await;
+        let after = (ready.as_secs_f64(), started.elapsed().as_secs_f64());
+        println!(
+            "{name} ready after {:.1} s, 3 people more after {:.1} s",
+            after.0, after.1
+        );
         load.gateway_may_be_down(false);
     }
     let people = load.stop().await;
