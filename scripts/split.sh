@@ -9,13 +9,22 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-with_analytics=
-if [ "${1:-}" = --with-analytics ]; then
-    with_analytics=yes
-    scripts/install-analytics.sh
-    shift
+with_analytics= program=target/debug/banyan
+for argument in "$@"; do
+    case $argument in
+    --with-analytics) with_analytics=yes ;;
+    -*)
+        sed -n 's/^# \{0,1\}//; 2,/^set/{/^set/!p}' "$0"
+        [ "$argument" = --help ] && exit 0 || exit 2
+        ;;
+    *) program=$argument ;;
+    esac
+done
+if [ ! -x "$program" ]; then
+    echo "$program is no program: \`cargo build\` makes target/debug/banyan" >&2
+    exit 1
 fi
-program=${1:-target/debug/banyan}
+[ -z "$with_analytics" ] || scripts/install-analytics.sh
 data=data/split
 modules=(identity profile notification logging)
 
@@ -142,6 +151,7 @@ Banyan runs as five processes: http://localhost:8080
   logging        http://127.0.0.1:8084
   NATS           nats://127.0.0.1:4222, http://127.0.0.1:8222
   logs           $data/*.log
+  commands       BANYAN_ENV=$BANYAN_ENV BANYAN_CONFIG=config/split $program user list
 ${with_analytics:+  analytics      http://localhost:8080/analytics/sign-in, for an administrator
 }$(grep -h "with the code" "$data/identity.log" | sed 's/^ */  /' || true)
 Ctrl-C stops them all.

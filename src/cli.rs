@@ -31,12 +31,27 @@ struct Cli {
 
 #[derive(Debug, Args)]
 struct Options {
-    /// A TOML file whose keys win over the defaults.
+    /// A TOML file whose keys win over the defaults; for commands that are about one module, a folder
+    /// with a file for each, such as config/split.
     #[arg(long, global = true, value_name = "FILE", env = "BANYAN_CONFIG")]
     config: Option<PathBuf>,
     /// Where the embedded database and made secrets are kept [server.data_dir].
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+}
+
+impl Options {
+    /// The same, with the file of the process that hosts the module.
+    fn about(&self, module: Option<&str>) -> Self {
+        let folder = self.config.as_ref().filter(|path| path.is_dir());
+        let file = folder
+            .zip(module)
+            .map(|(folder, module)| folder.join(format!("{module}.toml")));
+        Self {
+            config: file.or_else(|| self.config.clone()),
+            data_dir: self.data_dir.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -136,7 +151,7 @@ pub fn run() -> anyhow::Result<()> {
         .iter()
         .find(|(_, v)| v.command.get_name() == name)
     {
-        let config = load(&options, Vec::new(), None)?;
+        let config = load(&options.about(Some(module.name())), Vec::new(), None)?;
         return runtime.block_on(async {
             must_host(&config, module.name())?;
             let app = open(config, Create::No).await?;
@@ -199,7 +214,11 @@ pub fn run() -> anyhow::Result<()> {
             runtime.block_on(prepare(&config, admin_url.as_deref(), print))
         }
         Verb::Module(verb) => {
-            let config = load(&options, Vec::new(), None)?;
+            let module = match &verb {
+                ModuleVerb::List => None,
+                ModuleVerb::Move(arguments) => Some(arguments.module()),
+            };
+            let config = load(&options.about(module), Vec::new(), None)?;
             runtime.block_on(async {
                 let app = open(config, Create::No).await?;
                 let result = match &verb {
@@ -215,7 +234,7 @@ pub fn run() -> anyhow::Result<()> {
             Ok(())
         }
         Verb::Events(EventsVerb::Live(verb)) => {
-            let config = load(&options, Vec::new(), None)?;
+            let config = load(&options.about(verb.module()), Vec::new(), None)?;
             runtime.block_on(async {
                 let app = Arc::new(open(config, Create::No).await?);
                 let result = events::run(&app, verb).await;

@@ -26,6 +26,7 @@ pub enum LiveVerb {
     Lag,
     /// Lists what could not be handled.
     Parked {
+        /// By this module alone.
         #[arg(long)]
         module: Option<String>,
     },
@@ -35,22 +36,40 @@ pub enum LiveVerb {
     Skip(LaneArguments),
     /// Empties a module's read models and feeds it the log again.
     Replay {
+        /// The one that reads.
         #[arg(long)]
         module: String,
     },
     /// Has a module publish the present state of everything it owns.
     Restate {
+        /// The one that publishes.
         #[arg(long)]
         module: String,
     },
 }
 
+impl LiveVerb {
+    /// The one that it is about, if it is about one.
+    pub fn module(&self) -> Option<&str> {
+        match self {
+            Self::Lag => None,
+            Self::Parked { module } => module.as_deref(),
+            Self::Retry(lane) | Self::Skip(lane) => Some(&lane.module),
+            Self::Replay { module } | Self::Restate { module } => Some(module),
+        }
+    }
+}
+
+/// As `banyan events parked` prints it.
 #[derive(Debug, clap::Args)]
 pub struct LaneArguments {
+    /// The module that could not handle it.
     #[arg(long)]
     module: String,
+    /// Its subscription.
     #[arg(long)]
     subscription: String,
+    /// What the event is about, such as identity.user.
     #[arg(long)]
     topic: String,
     /// The subject, or the event's id when it has no order.
@@ -125,8 +144,7 @@ impl LaneArguments {
 }
 
 fn named(app: &App, name: &str) -> anyhow::Result<&'static dyn kernel::Module> {
-    let module = modules::named(name);
-    let module = module.with_context(|| format!("there is no module {name:?}"))?;
+    let module = modules::named(name)?;
     cli::must_host(&app.config, name)?;
     Ok(module)
 }

@@ -1,5 +1,6 @@
 //! The one list of modules.
 
+use anyhow::Context;
 use kernel::Module;
 
 /// Every module of this program. A new one is a line here and two in `Cargo.toml`.
@@ -10,6 +11,17 @@ pub const MODULES: &[&dyn Module] = &[
     &profile::Module,
 ];
 
-pub fn named(name: &str) -> Option<&'static dyn Module> {
-    MODULES.iter().copied().find(|module| module.name() == name)
+/// # Errors
+/// When there is none of this name.
+pub fn named(name: &str) -> anyhow::Result<&'static dyn Module> {
+    let mut modules = MODULES.iter().copied();
+    modules
+        .find(|module| module.name() == name)
+        .with_context(|| {
+            let names: Vec<_> = MODULES.iter().map(|module| module.name()).collect();
+            format!(
+                "there is no module {name:?}; there are {}",
+                names.join(", ")
+            )
+        })
 }

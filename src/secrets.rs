@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use kernel::{
     Secret, World,
-    secret::{Key, derive},
+    secret::{Key, default_sealing_key},
 };
 
 use crate::config::Config;
@@ -50,7 +50,7 @@ impl Keys {
             "secrets.master_key",
         )?;
         let sealing = match host.secrets.sealing_key.expose() {
-            "" => derive(&master, "sealing"),
+            "" => default_sealing_key(&master),
             _ => key(&host.secrets.sealing_key, "secrets.sealing_key")?,
         };
         let role_secret = kept("role_secret", &host.database.role_secret)?;

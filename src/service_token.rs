@@ -157,7 +157,8 @@ impl ServiceToken {
             let began = Instant::now();
             let fetched = this.fetch().await;
             if let Err(error) = &fetched {
-                tracing::warn!(%error, "no token for this service");
+                // Processes start in any order, and one may be away: who needs the token says what waits.
+                tracing::info!(%error, "no token for this service");
             }
             let ended_at = now + began.elapsed();
             let mut state = this.state.lock().expect("no holder panics");

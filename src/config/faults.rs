@@ -6,6 +6,7 @@ use kernel::{Module, Secret};
 use sqlx::postgres::PgConnectOptions;
 
 use super::{Config, Transport};
+use crate::gateway::{self, is_below};
 
 impl Config {
     /// What is wrong with the host's sections: all of it, so that one look is enough.
@@ -119,8 +120,10 @@ impl Config {
         if (!host.database.embedded() || placed) && self.hosts_any() {
             need!(
                 host.database.role_secret.expose().len() >= 32,
-                "database.role_secret must have at least 32 characters when database.url is set: \
-                 `openssl rand -base64 32` makes one"
+                "database.role_secret must have at least 32 characters when database.url or a \
+                 module's database_url is set: `openssl rand -base64 32` makes one, unless there are \
+                 data already; an embedded installation keeps its own in {}/role_secret",
+                server.data_dir.join("secrets").display()
             );
             need!(
                 host.database.embedded() || is_postgres(&host.database.url),
@@ -128,8 +131,10 @@ impl Config {
             );
             need!(
                 !host.secrets.master_key.expose().is_empty(),
-                "secrets.master_key must be set when database.url is: \
-                 `openssl rand -base64 32` makes one"
+                "secrets.master_key must be set when database.url or a module's database_url is: \
+                 `openssl rand -base64 32` makes one, unless there are data already; an embedded \
+                 installation keeps its own in {}/master_key",
+                server.data_dir.join("secrets").display()
             );
         }
         for (name, key) in [
@@ -177,6 +182,22 @@ impl Config {
                 module.name()
             ));
         }
+        for rule in &self.host.gateway.networks {
+            let prefix = &*rule.prefix;
+            let ours = modules.iter().flat_map(|module| module.prefixes()).copied();
+            let routes = self.host.gateway.routes.iter().map(|route| &*route.prefix);
+            let mut known = ours
+                .chain(routes)
+                .chain(gateway::OF_THE_EDGE.iter().copied());
+            if prefix != "/"
+                && !known.any(|known| is_below(known, prefix) || is_below(prefix, known))
+            {
+                faults.push(format!(
+                    "gateway.networks: nothing is at {prefix:?}: a restriction that is misspelt \
+                     protects nothing"
+                ));
+            }
+        }
         for (name, place) in &self.places {
             let url = &place.database_url;
             if !url.expose().is_empty() && !is_postgres(url) {
@@ -190,5 +211,8 @@ impl Config {
 }
 
 fn is_postgres(url: &Secret) -> bool {
-    PgConnectOptions::from_str(url.expose()).is_ok()
+    // sqlx takes any scheme.
+    let url = url.expose();
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    matches!(scheme, Some("postgres" | "postgresql")) && PgConnectOptions::from_str(url).is_ok()
 }

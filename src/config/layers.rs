@@ -84,6 +84,12 @@ pub(super) fn defaults(modules: &[&dyn Module]) -> anyhow::Result<Table> {
 pub(super) fn given(sources: &Sources) -> anyhow::Result<Table> {
     let mut builder = config::Config::builder();
     if let Some(path) = &sources.file {
+        ensure!(
+            !path.is_dir(),
+            "--config {}: a folder will do for commands that are about one module; name the file of \
+             one process in it",
+            path.display()
+        );
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("--config {}", path.display()))?;
         // Parsed here first: this error names the line.

@@ -51,6 +51,9 @@ use crate::{
     work::Roles,
 };
 
+/// What the edge answers itself, below the modules' prefixes and beside them.
+pub(crate) const OF_THE_EDGE: &[&str] = &["/health", "/api/openapi.json"];
+
 /// The longest address that is answered: as a rule, path and query.
 const MAX_URI_BYTES: usize = 8 * 1024;
 
@@ -237,7 +240,7 @@ fn misdirected(module: &str) -> Problem {
 }
 
 /// Is it the prefix, or does it go on after it with a slash?
-fn is_below(path: &str, prefix: &str) -> bool {
+pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -1,6 +1,6 @@
 //! Accepting connections, and letting go of them without losing a request.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{BoxError, body::Body};
 use futures::FutureExt;
@@ -12,7 +12,10 @@ use hyper::{
     service::{HttpService, service_fn},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -44,6 +47,23 @@ pub async fn serve(
     let write_timeout = Duration::from_secs(config.write_timeout_seconds);
     let (connections, end) = (TaskTracker::new(), CancellationToken::new());
     let places = Arc::new(Semaphore::new(config.max_connections));
+    let admit = |stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit| {
+        // An answer in two packets must not wait for the first one's acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let gateway = Arc::clone(&gateway);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let answer = trace::serve(Arc::clone(&gateway), peer.ip(), request.map(Body::new));
+            answer.map(Ok::<_, Infallible>)
+        });
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(write_timeout));
+        let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
+        let connection = drive(connection.with_upgrades(), end.clone());
+        connections.spawn(async move {
+            connection.await;
+            drop(place);
+        });
+    };
     loop {
         let place = tokio::select! {
             place = Arc::clone(&places).acquire_owned() => place.expect("never closed"),
@@ -61,23 +81,20 @@ pub async fn serve(
             },
             () = stop.cancelled() => break,
         };
-        // An answer in two packets must not wait for the first one's acknowledgement.
-        let _ = stream.set_nodelay(true);
-        let gateway = Arc::clone(&gateway);
-        let service = service_fn(move |request: Request<Incoming>| {
-            let answer = trace::serve(Arc::clone(&gateway), peer.ip(), request.map(Body::new));
-            answer.map(Ok::<_, Infallible>)
-        });
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(write_timeout));
-        let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
-        let connection = drive(connection.with_upgrades(), end.clone());
-        connections.spawn(async move {
-            connection.await;
-            drop(place);
-        });
+        admit(stream, peer, place);
     }
-    drop(listener);
+    // Who has connected before is let in: closing the door would reset their connections, and the
+    // requests that they have sent already.
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((stream, peer)) = listener.accept()
+            && let Ok(place) = Arc::clone(&places).try_acquire_owned()
+        {
+            let stream = stream.set_nonblocking(true).and(Ok(stream));
+            if let Ok(stream) = stream.and_then(TcpStream::from_std) {
+                admit(stream, peer, place);
+            }
+        }
+    }
     // A client may be sending on a connection that rests. Those in use learn from their next answer
     // that it was the last; only then are those closed that still rest.
     if places.available_permits() < config.max_connections {

@@ -84,7 +84,7 @@ pub async fn serve(gateway: Arc<Gateway>, peer: IpAddr, mut request: Request) ->
                 http.method = method,
                 http.path = path,
                 http.status = status.as_u16(),
-                duration_ms = started.elapsed().as_secs_f64() * 1_000.0,
+                duration_ms = started.elapsed().as_micros() as f64 / 1_000.0,
                 "request answered"
             );
         }

@@ -65,6 +65,12 @@ pub struct MoveArguments {
     drain_seconds: u64,
 }
 
+impl MoveArguments {
+    pub fn module(&self) -> &str {
+        &self.module
+    }
+}
+
 /// Moves a module, ends an earlier move, or gives it up.
 ///
 /// # Errors
@@ -72,8 +78,7 @@ pub struct MoveArguments {
 /// says otherwise.
 pub async fn run(app: &App, arguments: &MoveArguments) -> anyhow::Result<()> {
     let name = &*arguments.module;
-    let module = modules::named(name).with_context(|| format!("there is no module {name:?}"))?;
-    let module = module.name();
+    let module = modules::named(name)?.name();
     cli::must_host(&app.config, module)?;
     let source = End::open(&app.places, module).await?;
     if arguments.abort {
@@ -83,6 +88,7 @@ pub async fn run(app: &App, arguments: &MoveArguments) -> anyhow::Result<()> {
         "default" => "",
         url => url,
     };
+    preflight::is_a_place(to)?;
     preflight::needs_kept_secrets(app, to)?;
     let url = Secret::new(to);
     let places = app.places.beside(&app.config, module, url).await?;

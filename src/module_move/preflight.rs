@@ -1,6 +1,7 @@
 //! What is looked at before anything is changed, and what is said then.
 
 use anyhow::{bail, ensure};
+use url::Url;
 
 use super::{
     end::{End, Facts},
@@ -13,6 +14,24 @@ use crate::app::App;
 const OLDEST_SERVER: i32 = 150_000;
 /// Clocks that differ more let leases and mails come early or late.
 const CLOCKS_APART_SECONDS: f64 = 5.0;
+
+/// Only where the database is: as whom a module signs in is derived, and a command line is read by others.
+pub(super) fn is_a_place(to: &str) -> anyhow::Result<()> {
+    if to.is_empty() {
+        return Ok(());
+    }
+    let url = Url::parse(to).ok();
+    let url = url.filter(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+    let Some(url) = url.filter(|url| url.path().len() > 1) else {
+        bail!("--to is written postgres://host:port/database, or \"default\"");
+    };
+    ensure!(
+        url.username().is_empty() && url.password().is_none(),
+        "--to has no user and no password: each module signs in as its own role, with a password that is \
+         derived from database.role_secret"
+    );
+    Ok(())
+}
 
 /// What an embedded database's folder kept must be said by configuration, once there is another.
 pub(super) fn needs_kept_secrets(app: &App, to: &str) -> anyhow::Result<()> {

@@ -22,6 +22,9 @@ use super::{
     client::{Client, Outcome},
 };
 
+/// Failures in a row before they are told: processes start and stop in any order.
+const TELL_AFTER: u64 = 3;
+
 /// Ships log records until it is told to stop.
 pub struct Shipper {
     settings: Settings,
@@ -216,7 +219,7 @@ impl Shipper {
         };
         match outcome {
             Outcome::NotNow { why, after } => {
-                if self.counters.failures.load(Ordering::Relaxed) == 0 {
+                if self.counters.failures.load(Ordering::Relaxed) + 1 == TELL_AFTER {
                     tracing::error!(why, "log records cannot be shipped and wait");
                 }
                 self.back_off(after);

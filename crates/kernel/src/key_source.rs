@@ -5,7 +5,10 @@
 //! and in ten seconds, which all who need it share.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -42,6 +45,8 @@ const MAX_KEYS: usize = 64;
 pub(crate) struct KeyFetching {
     source: Arc<dyn KeySource>,
     last: Mutex<Option<Fetch>>,
+    /// In a row.
+    failures: Arc<AtomicU32>,
 }
 
 struct Fetch {
@@ -55,6 +60,7 @@ impl KeyFetching {
         Self {
             source,
             last: Mutex::default(),
+            failures: Arc::default(),
         }
     }
 
@@ -77,10 +83,16 @@ impl KeyFetching {
     fn begin(&self, verifier: &Arc<Verifier>) -> Fetch {
         let (ended, running) = watch::channel(());
         let (source, verifier) = (Arc::clone(&self.source), Arc::clone(verifier));
+        let failures = Arc::clone(&self.failures);
         tokio::spawn(async move {
-            if let Err(error) = fetch_once(&*source, &verifier).await {
-                let error = format!("{error:#}");
-                tracing::warn!(error, "published keys cannot be fetched; known ones stay");
+            match fetch_once(&*source, &verifier).await {
+                Ok(()) => failures.store(0, Ordering::Relaxed),
+                // Once is no news: processes start in any order.
+                Err(error) if failures.fetch_add(1, Ordering::Relaxed) > 0 => {
+                    let error = format!("{error:#}");
+                    tracing::warn!(error, "published keys cannot be fetched; known ones stay");
+                }
+                Err(error) => tracing::info!(%error, "published keys cannot be fetched yet"),
             }
             drop(ended);
         });

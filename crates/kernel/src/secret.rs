@@ -131,7 +131,10 @@ impl Secrets {
     pub fn for_module(master: &Key, sealing: &Key, module: &str) -> Self {
         Self {
             module_key: derive(master, module),
-            sealer: Sealer(sealing.clone()),
+            sealer: Sealer {
+                key: sealing.clone(),
+                before: default_sealing_key(master),
+            },
         }
     }
 
@@ -143,6 +146,11 @@ impl Secrets {
     pub fn sealer(&self) -> &Sealer {
         &self.sealer
     }
+}
+
+/// With which secrets are sealed where no key for that is configured.
+pub fn default_sealing_key(master: &Key) -> Key {
+    derive(master, "sealing")
 }
 
 /// The key for `label`, from which `key` cannot be told.
@@ -160,14 +168,18 @@ pub fn derive(key: &Key, label: &str) -> Key {
 
 /// Seals secrets into event payloads and opens them at the reader.
 #[derive(Clone, Debug)]
-pub struct Sealer(Key);
+pub struct Sealer {
+    key: Key,
+    /// Opens what was sealed before a key was configured: by a process that had them all.
+    before: Key,
+}
 
 impl Sealer {
     /// `context` binds the secret to its place: sealed for one event, it opens in no other.
     pub fn seal<T: Serialize>(&self, world: &World, context: &str, secret: &T) -> Sealed<T> {
         let plain = serde_json::to_vec(secret).expect("secrets are plain data");
         Sealed {
-            sealed: BASE64_URL_SAFE_NO_PAD.encode(self.0.encrypt(world, context, &plain)),
+            sealed: BASE64_URL_SAFE_NO_PAD.encode(self.key.encrypt(world, context, &plain)),
             content: PhantomData,
         }
     }
@@ -178,7 +190,9 @@ impl Sealer {
         sealed: &Sealed<T>,
     ) -> Option<T> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(&sealed.sealed).ok()?;
-        serde_json::from_slice(&self.0.decrypt(context, &bytes)?).ok()
+        let plain = self.key.decrypt(context, &bytes);
+        let plain = plain.or_else(|| self.before.decrypt(context, &bytes))?;
+        serde_json::from_slice(&plain).ok()
     }
 }
 
@@ -236,12 +250,26 @@ mod tests {
     #[test]
     fn sealed_opens_only_with_its_key_and_context() {
         let world = World::system();
-        let sealer = Sealer(Key::new([1; 32]));
+        let sealer = |master: u8, sealing: u8| {
+            let (master, sealing) = (Key::new([master; 32]), Key::new([sealing; 32]));
+            Secrets::for_module(&master, &sealing, "x").sealer
+        };
+        let (sealer, other) = (sealer(9, 1), sealer(9, 2));
         let sealed = sealer.seal(&world, "code", &"123456".to_owned());
         assert!(!serde_json::to_string(&sealed).unwrap().contains("123456"));
         assert_eq!(sealer.open("code", &sealed).as_deref(), Some("123456"));
         assert_eq!(sealer.open("other", &sealed), None);
-        assert_eq!(Sealer(Key::new([2; 32])).open("code", &sealed), None);
+        assert_eq!(other.open("code", &sealed), None);
+    }
+
+    #[test]
+    fn what_was_sealed_before_a_key_was_configured_opens_after() {
+        let (world, master) = (World::system(), Key::new([9; 32]));
+        let sealer = |key: &Key| Secrets::for_module(&master, key, "x").sealer;
+        let before = sealer(&default_sealing_key(&master));
+        let sealed = before.seal(&world, "code", &7);
+        let after = sealer(&Key::new([1; 32]));
+        assert_eq!(after.open("code", &sealed), Some(7));
     }
 
     #[test]

@@ -288,7 +288,8 @@ impl Sender {
                     .open(&format!("verification:{registration_id}"), &code)
                     .ok_or_else(|| {
                         SendError::temporary(
-                            "the code cannot be opened: identity seals with another key",
+                            "the code cannot be opened: the process of identity has another \
+                             secrets.sealing_key",
                         )
                     })?;
                 let valid_for = claimed.expires_at - now;

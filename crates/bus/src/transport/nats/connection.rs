@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
 use kernel::Secret;
 use tokio::sync::watch;
@@ -46,6 +46,21 @@ pub enum Credentials {
     Jwt(Secret),
 }
 
+impl Credentials {
+    /// Where they come from, for whoever has to correct them.
+    fn keys(&self) -> &'static str {
+        match self {
+            Self::None => {
+                "it wants credentials: bus.nats.user and password, token, nkey_secret or credentials"
+            }
+            Self::Password { .. } => "see bus.nats.user and bus.nats.password",
+            Self::Token(_) => "see bus.nats.token",
+            Self::Nkey(_) => "see bus.nats.nkey_secret",
+            Self::Jwt(_) => "see bus.nats.credentials",
+        }
+    }
+}
+
 /// Servers at `tls://` are verified against these, or the authorities that the machine trusts.
 #[derive(Clone, Debug, Default)]
 pub struct Tls {
@@ -70,9 +85,11 @@ pub(super) async fn connect(
         Err(error) if is_tls(&error) => {
             Err(error).with_context(|| format!("TLS with NATS at {}", settings.urls.join(", ")))
         }
-        Err(error) if is_refused(&error) => {
-            Err(error).with_context(|| format!("NATS at {}", settings.urls.join(", ")))
-        }
+        Err(error) if is_refused(&error) => bail!(
+            "NATS at {} does not let this process in ({error}): {}",
+            settings.urls.join(", "),
+            settings.credentials.keys()
+        ),
         Err(error) => {
             tracing::warn!(
                 %error,
@@ -163,6 +180,12 @@ fn told(event: &Event, counter: &watch::Sender<u64>) {
         }
         Event::Disconnected => tracing::warn!("NATS is away: events wait in their logs"),
         Event::SlowConsumer(_) => tracing::warn!("NATS delivers more than is taken"),
+        // What is not allowed fails without a word to who asked for it.
+        Event::ServerError(error) => tracing::warn!(
+            %error,
+            "NATS refuses: docs/nats.md has the rights that each user needs (of \"_INBOX\": \
+             bus.nats.inbox_prefix)"
+        ),
         other => tracing::debug!(event = %other, "NATS"),
     }
 }
