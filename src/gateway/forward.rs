@@ -10,10 +10,12 @@ use upstream::Upstream;
 
 use crate::{
     app::App,
-    gateway::{limits::client, trace::REQUEST_ID},
+    gateway::{
+        limits::client,
+        trace::{FORWARDED_FOR, REQUEST_ID},
+    },
 };
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

@@ -16,7 +16,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What of a path and of a method goes into the log: anybody can send any.
 const LOGGED_PATH_BYTES: usize = 512;
 const LOGGED_METHOD_BYTES: usize = 16;
-const FORWARDED_FOR: &str = "x-forwarded-for";
+pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Only the edge says who somebody is, where from, and where to; from outside it is dropped. The last
 /// two name another path than the one that was checked; `proxy` is a variable to scripts (httpoxy,
 /// CVE-2016-5385).
