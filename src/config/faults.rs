@@ -5,7 +5,7 @@ use std::str::FromStr;
 use kernel::{Module, Secret};
 use sqlx::postgres::PgConnectOptions;
 
-use super::{Config, Transport};
+use super::{At, Config, Place, Transport};
 use crate::gateway::{self, is_below};
 
 impl Config {
@@ -172,6 +172,14 @@ impl Config {
                  host all modules, or use \"nats\"",
                 module.name()
             ));
+        }
+        let knows = |place: &Place| !matches!(place.at, At::Elsewhere);
+        if !self.places.values().any(knows) && bus.transport == Transport::Nats {
+            faults.push(
+                "this process hosts no module and has the address of none: a gateway is told by \
+                 modules.<name>.at where they are"
+                    .to_owned(),
+            );
         }
         let seals = modules.iter().find(|m| self.hosts(m.name()) && m.seals());
         let shared = self.host.secrets.sealing_key.expose();

@@ -20,6 +20,8 @@ async fn a_rate_holds_across_two_gateways() {
         ("BANYAN__BUS__NATS__URLS", &nats),
         ("BANYAN__BUS__NATS__PREFIX", &databases.name),
         ("BANYAN__GATEWAY__REQUESTS_PER_MINUTE", &per_minute),
+        // Nobody is asked for anything there.
+        ("BANYAN__MODULES__PROFILE__AT", "http://127.0.0.1:9"),
     ];
     let (clock, stop) = (Arc::new(TestClock::default()), CancellationToken::new());
     let mut gateways = Vec::new();
