@@ -61,6 +61,8 @@ trap 'exit 0' INT TERM
 start() {
     local name=$1
     shift
+    # A setup code stands in it while there is no administrator.
+    (umask 077 && : >"$data/$name.log")
     setsid "$@" >"$data/$name.log" 2>&1 &
     pids+=($!)
 }

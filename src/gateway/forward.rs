@@ -68,7 +68,9 @@ fn via(headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem> {
         .flat_map(|via| via.split(',').map(str::trim))
         .collect();
     if passed.iter().filter(|hop| **hop == HOP).count() >= MAX_HOPS {
-        tracing::error!("a request goes in circles: modules.*.at lead back to where it came from");
+        tracing::warn!(
+            "a request goes in circles: modules.*.at lead back to where it came from, or a client says so"
+        );
         return Err(loop_detected());
     }
     passed.push(HOP);

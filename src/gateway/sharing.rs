@@ -113,8 +113,9 @@ fn read<'t>(text: &'t str, own: &str, tier: &str) -> Vec<(&'t str, IpAddr, u32)>
     let others = words.next().is_some_and(|teller| teller != own);
     let same_tier = words.next() == Some(tier);
     let mut counts = Vec::new();
+    // Nobody of ours tells of more at once.
     while let (true, Some(rate), Some(client), Some(count)) = (
-        others && same_tier,
+        others && same_tier && counts.len() < CLIENTS_PER_HINT,
         words.next(),
         words.next(),
         words.next(),

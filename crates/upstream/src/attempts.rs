@@ -145,7 +145,8 @@ fn outgoing(request: Request<Body>) -> (Request<Outgoing>, Option<Arc<Progress>>
 }
 
 /// What to send, and what to send it again from if that does no harm: a safe request without a
-/// body, or one with an Idempotency-Key and a small one.
+/// body, or one with an Idempotency-Key and a small one. A small body is read whole before anything is
+/// asked of the service: it waits for no slow client.
 pub(crate) async fn keep(head: &request::Parts, body: Body) -> Result<(Body, Option<Copy>), Error> {
     let copy = |body| {
         Some(Copy {
@@ -162,12 +163,14 @@ pub(crate) async fn keep(head: &request::Parts, body: Body) -> Result<(Body, Opt
         .size_hint()
         .exact()
         .is_some_and(|n| n <= MAX_KEPT_BODY_BYTES);
-    if !small || !head.headers.contains_key("idempotency-key") {
+    if !small {
         return Ok((body, None));
     }
     let read = axum::body::to_bytes(body, MAX_KEPT_BODY_BYTES as usize).await;
     let bytes = read.map_err(|error| clients_fault(&error))?;
-    Ok((Body::from(bytes.clone()), copy(bytes)))
+    let again = head.headers.contains_key("idempotency-key");
+    let copy = again.then(|| copy(bytes.clone())).flatten();
+    Ok((Body::from(bytes), copy))
 }
 
 /// The client's own body could not be read.

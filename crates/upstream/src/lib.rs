@@ -23,7 +23,7 @@ mod upgrade;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header, request};
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
@@ -90,16 +90,23 @@ impl Upstream {
         request: Request<Body>,
         set: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     ) -> Result<Response<Body>, Error> {
-        let flight = self.in_flight.enter(self.settings.max_in_flight);
-        let flight = flight.ok_or(Error::Busy)?;
         let (mut head, body) = request.into_parts();
         let change = self.rewrite(&mut head, set)?;
+        if !body.is_end_stream() && has_no_content(&head.method) {
+            // Many servers do not read it, and would take it for the next request on the connection:
+            // one that somebody else's answer would be given to.
+            let close = HeaderValue::from_static("close");
+            head.headers.insert(header::CONNECTION, close);
+        }
         let deadline = Instant::now() + self.settings.head_timeout(&head.method);
         let (body, copy) =
             match tokio::time::timeout_at(deadline, attempts::keep(&head, body)).await {
                 Ok(kept) => kept?,
                 Err(_) => return Err(Error::ClientTimeout),
             };
+        // Not before: who sends slowly must not take the places of others.
+        let flight = self.in_flight.enter(self.settings.max_in_flight);
+        let flight = flight.ok_or(Error::Busy)?;
         let request = Request::from_parts(head, body);
         self.try_twice(request, copy, change, flight, deadline)
             .await
@@ -151,6 +158,11 @@ impl Upstream {
         let address = pass.address.socket;
         tracing::warn!(upstream = self.name, %address, why, "an upstream did not answer");
     }
+}
+
+/// Methods whose requests have a body without a meaning (RFC 9110 §9.3.1, §9.3.2, §9.3.5, §9.3.7).
+fn has_no_content(method: &Method) -> bool {
+    is_safe(method) || *method == Method::DELETE
 }
 
 /// Methods that ask for nothing to be done (RFC 9110 §9.2.1).

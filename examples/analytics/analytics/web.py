@@ -41,6 +41,9 @@ class Handler(BaseHTTPRequestHandler):
     server: "Server"
 
     def do_GET(self) -> None:
+        # What came with it is not read: left on the connection, it would be taken for the next request.
+        if "content-length" in self.headers or "transfer-encoding" in self.headers:
+            self.close_connection = True
         with self.server.room:
             self._get()
 

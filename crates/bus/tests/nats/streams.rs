@@ -1,16 +1,20 @@
 //! Streams and consumers: made once, and changed when they should be otherwise.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bus::transport::nats::Settings;
 use futures::TryStreamExt;
+use kernel::Broadcast;
 
 use crate::{
     broker::{Broker, Eye, Over, live, reach, settings},
     support::{
         case::Case,
         instance::Instance,
-        language::{Numbered, OrderPlaced, desk, orders},
+        language::{ItemCounted, Numbered, OrderPlaced, desk, orders},
     },
 };
 
@@ -148,5 +152,67 @@ pub(crate) async fn a_subscription_is_spoken_for_by_its_own_module(case: &Case<O
     assert!(case.count(known).await < 99);
     assert!(acknowledged("bus.log.shop.desk").await);
     assert_eq!(case.count(known).await, 99);
+    a.stop().await;
+}
+
+/// Keys of tokens travel as broadcasts.
+pub(crate) async fn a_forged_message_is_heard_by_nobody(case: &Case<Over>) {
+    let broker = Broker::start("");
+    let settings = settings(vec![broker.server.url()]);
+    let eye = Eye::on(&settings).await;
+    reach(case, &settings);
+    let a = case.run(vec![orders(desk("orders"))]).await;
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let broadcast = Broadcast {
+        name: "items",
+        publisher: "shop".to_owned(),
+        types: &["shop.item.counted.v1"],
+        lookback: Duration::from_secs(600),
+        handler: {
+            let heard = Arc::clone(&heard);
+            Arc::new(move |event| heard.lock().unwrap().push(event.data.get().to_owned()))
+        },
+    };
+    let bus = a.bus();
+    a.call(async move { bus.broadcast(broadcast).await.unwrap() })
+        .await;
+    let heard_of = async |count: usize| {
+        let mut seen = Vec::new();
+        case.eventually("it is heard", || {
+            seen.clone_from(&heard.lock().unwrap());
+            let holds = seen.len() >= count;
+            async move { holds }
+        })
+        .await;
+        seen
+    };
+    a.publish([ItemCounted::new("item", 1)]).await;
+    let first = heard_of(1).await;
+    let pos = case.count("SELECT pos FROM shop.head").await;
+    case.eventually("it is in the stream", async || eye.end().await == Some(pos))
+        .await;
+
+    // By whoever has got a message into the stream: the next position, of something that never was.
+    let stream = eye.stream().await.unwrap();
+    let last = stream.cached_info().state.last_sequence;
+    let real = stream.get_raw_message(last).await.unwrap();
+    let forged = String::from_utf8(real.payload.to_vec()).unwrap();
+    let forged = forged.replace(&format!("\"pos\":{pos}"), &format!("\"pos\":{}", pos + 1));
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Banyan-Pos", (pos + 1).to_string());
+    headers.insert("Banyan-Id", "01a1ff5d-745e-7247-9ae1-f125a190360d");
+    let client = async_nats::connect(&settings.urls).await.unwrap();
+    client
+        .publish_with_headers(real.subject.to_string(), headers, forged.into())
+        .await
+        .unwrap();
+    client.flush().await.unwrap();
+    let after = async || eye.end().await == Some(pos + 1);
+    case.eventually("it is among the others", after).await;
+
+    a.publish([ItemCounted::new("item", 2)]).await;
+    let all = heard_of(2).await;
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert!(all[0] == first[0] && all[1].contains('2'), "{all:?}");
     a.stop().await;
 }

@@ -160,7 +160,7 @@ async fn who_hangs_up_on_a_body_is_not_broken() {
     .await;
     let front = Front::new(&[at], "breaker = { broken_in_a_row = 1 }").await;
     let mut stream = front.connect().await;
-    let request = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf";
+    let request = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\na part of it";
     stream.write_all(request.as_bytes()).await.unwrap();
     let answer = head(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
@@ -270,6 +270,25 @@ async fn more_than_may_be_in_flight_is_refused() {
     until("another came", || front.upstream.state().in_flight == 2).await;
     go.notify_waiters();
     assert_eq!(waiting.pop().unwrap().await.unwrap(), 200);
+}
+
+#[tokio::test]
+async fn who_sends_slowly_takes_no_place() {
+    let at = server(Router::new().fallback(async || "served")).await;
+    let front = Front::new(&[at], "max_in_flight = 1").await;
+    let mut slow = front.connect().await;
+    for more in ["", "idempotency-key: 1\r\n"] {
+        let head = format!("POST / HTTP/1.1\r\nhost: a\r\n{more}content-length: 10\r\n\r\nab");
+        slow.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..10 {
+            assert_eq!(front.get("/").await.body, "served");
+        }
+        slow.write_all(b"cdefghij").await.unwrap();
+        let mut answer = vec![0; 12];
+        slow.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, b"HTTP/1.1 200");
+        slow = front.connect().await;
+    }
 }
 
 #[tokio::test]

@@ -228,3 +228,42 @@ async fn a_body_beyond_the_bound_is_the_clients_fault() {
     assert!(front.upstream.state().is_up());
     assert_eq!(*taken.lock().unwrap(), 0);
 }
+
+/// As many small servers are: what a GET brings along stays on the connection.
+async fn reads_no_bodies(mut stream: tokio::net::TcpStream, _: usize) {
+    loop {
+        let head = head(&mut stream).await;
+        let Some(target) = head.split(' ').nth(1) else {
+            return;
+        };
+        let length = target.len();
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{target}");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        if head.to_lowercase().contains("connection: close") {
+            // An answer that was not read yet is lost when a connection ends with bytes to read.
+            let _ = stream.shutdown().await;
+            let mut rest = [0; 1024];
+            while matches!(stream.read(&mut rest).await, Ok(1..)) {}
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_get_brings_along_is_not_the_next_request() {
+    let (at, connections) = raw(reads_no_bodies).await;
+    let front = Front::new(&[at], "").await;
+    for method in ["GET", "DELETE"] {
+        let inner = "GET /smuggled HTTP/1.1\r\nhost: a\r\nx-banyan-principal: user:eve\r\n\r\n";
+        let outer = format!(
+            "{method} /outer HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{inner}",
+            inner.len()
+        );
+        assert_eq!(front.talk(&outer).await.body, "/outer");
+        for _ in 0..5 {
+            assert_eq!(front.get("/mine").await.body, "/mine");
+        }
+    }
+    // The second takes the one that rests with it.
+    assert_eq!(connections.load(Ordering::SeqCst), 3);
+}

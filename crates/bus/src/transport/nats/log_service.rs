@@ -52,6 +52,12 @@ pub(super) async fn serve(nats: &Arc<Nats>, log: Arc<LocalLog>) -> Result<Served
 
 async fn answer(nats: &Nats, log: &LocalLog, message: Message) {
     let Some(reply) = message.reply else { return };
+    // To a stream, or to the server itself, an answer would be a message in our name.
+    if reply.starts_with('$') || reply.starts_with(&format!("{}.", nats.settings.prefix)) {
+        let module = log.module();
+        tracing::warn!(module, %reply, "a question wants its answer where none belongs");
+        return;
+    }
     let answer = match serde_json::from_slice(&message.payload) {
         Ok(question) if !may_ask(nats, log, &message.subject, &question) => Err(Error::Transport(
             "a subscription is spoken for by its own module".to_owned(),

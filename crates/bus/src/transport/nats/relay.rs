@@ -59,8 +59,9 @@ async fn relay(nats: &Nats, log: &LocalLog, trouble: &mut Trouble) -> Result<(),
     connections.mark_unchanged();
     let mut tail = log.tail();
     let stream = nats.ensure_stream(log).await?;
-    let (stream, End { mut sequence, last }) = agreeing(nats, log, stream).await?;
-    let mut sent = match last {
+    let (stream, end) = agreeing(nats, log, stream).await?;
+    let mut sequence = end.sequence;
+    let mut sent = match end.last {
         Some(last) => last.pos,
         // Nobody needs more than the slowest subscriber, and who has asked for the end just now:
         // who comes later reads the log itself.
@@ -142,17 +143,20 @@ fn message(
 /// from a backup, or made anew) is replaced: what it has is not the record.
 async fn agreeing(nats: &Nats, log: &LocalLog, stream: Stream) -> Result<(Stream, End), Error> {
     let end = stream::end(&stream).await?;
-    let Some(last) = &end.last else {
-        return Ok((stream, end));
+    let agrees = match &end.last {
+        None => !end.foreign,
+        Some(last) => {
+            let page = log.read(last.pos - 1, last.pos, None, 1).await?;
+            last.is_of(page.events.first(), log.head().await?)
+        }
     };
-    let page = log.read(last.pos - 1, last.pos, None, 1).await?;
-    if last.is_of(page.events.first(), log.head().await?) {
+    if agrees {
         return Ok((stream, end));
     }
     tracing::warn!(
         module = log.module(),
-        pos = last.pos,
-        "the stream is not of this log, and is made anew"
+        pos = end.last.map(|last| last.pos),
+        "the stream is not of this log, or another has written to it: it is made anew"
     );
     let name = &stream.cached_info().config.name;
     nats.jetstream

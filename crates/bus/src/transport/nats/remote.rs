@@ -93,7 +93,10 @@ impl Source for Remote {
         limit: i64,
     ) -> Result<Page, Error> {
         let until = match self.window.take(after, until, limit) {
-            Ok(page) => return Ok(page),
+            Ok(page) if self.reader.durable || page.events.is_empty() => return Ok(page),
+            // Keys of tokens travel so: whoever gets a message into the stream must not be believed.
+            // The stream says that there is something, the publisher what.
+            Ok(page) => page.until,
             Err(until) => until,
         };
         let question = Question::Read {
@@ -114,6 +117,9 @@ impl Source for Remote {
             }
             Err(error) => error,
         };
+        if !self.reader.durable {
+            return Err(error);
+        }
         // The publisher is away; what the stream still has is on its way.
         let mut tail = self.window.tail();
         let more = tail.wait_for(|tail| tail.head() > after);

@@ -24,8 +24,9 @@ const LOOK_FOR: Duration = Duration::from_secs(5);
 pub(super) struct End {
     /// Of the last message, or of one that is gone; 0 before the first.
     pub(super) sequence: u64,
-    /// What the last message is; none when there is none.
+    /// What the last message is; none when there is none, or it is of another's making.
     pub(super) last: Option<Last>,
+    pub(super) foreign: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,20 +169,19 @@ pub(super) async fn end(stream: &Stream) -> Result<End, Error> {
     let mut end = End {
         sequence: state.last_sequence,
         last: None,
+        foreign: false,
     };
     if state.messages > 0 {
         let message = stream
             .get_raw_message(state.last_sequence)
             .await
             .map_err(transport)?;
-        let pos = wire::pos_of(Some(&message.headers)).ok_or_else(|| {
-            transport("the stream's last message has no position: something else writes to it")
-        })?;
         let id = message.headers.get(wire::ID);
-        end.last = Some(Last {
+        end.last = wire::pos_of(Some(&message.headers)).map(|pos| Last {
             pos,
             id: id.map(ToString::to_string),
         });
+        end.foreign = end.last.is_none();
     }
     Ok(end)
 }
@@ -219,7 +219,11 @@ mod tests {
     #[test]
     fn sequences_follow_positions() {
         let last = |pos| Some(Last { pos, id: None });
-        let end = |sequence, last| End { sequence, last };
+        let end = |sequence, last| End {
+            sequence,
+            last,
+            foreign: false,
+        };
         assert_eq!(end(0, None).start_after(0), 1);
         assert_eq!(end(7, None).start_after(900), 8, "emptied");
         assert_eq!(end(10, last(10)).start_after(10), 11);
