@@ -44,6 +44,11 @@ impl fmt::Display for Schema {
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "bus", include_str!("../migrations/0001_bus.sql")),
     (2, "place", crate::place::MIGRATION),
+    (
+        3,
+        "last_event",
+        include_str!("../migrations/0003_last_event.sql"),
+    ),
 ];
 
 /// The bus's migrations for a module's schema, with a table of their own to remember them.

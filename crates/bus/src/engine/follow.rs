@@ -77,6 +77,7 @@ impl Bus {
     ) -> Result<(), Error> {
         let mut tail = source.tail();
         let mut standing = begin(subscriber, source).await?;
+        let mut agreed = standing.last;
         let mut looked = Instant::now();
         let mut looks = 0_u32;
         let mut told = (Instant::now(), None);
@@ -131,6 +132,10 @@ impl Bus {
                 let now = subscriber.load().await?.ok_or(sqlx::Error::RowNotFound)?;
                 if now.state != standing.state || now.pos < standing.pos {
                     source.attend(attended(&now)).await?;
+                }
+                if now.last != agreed {
+                    subscriber.agree(source, &now).await?;
+                    agreed = now.last;
                 }
                 standing = now;
                 // Lanes may have been emptied by hand. There may be many, and to believe that one is
@@ -244,6 +249,7 @@ impl Bus {
 /// Learns where the subscription stands, and has its source ready for it.
 pub(super) async fn begin(subscriber: &Subscriber, source: &dyn Source) -> Result<Standing, Error> {
     let standing = subscriber.begin(source).await?;
+    subscriber.agree(source, &standing).await?;
     source.attend(attended(&standing)).await?;
     Ok(standing)
 }

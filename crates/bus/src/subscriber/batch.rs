@@ -78,7 +78,8 @@ impl Subscriber {
         let pos = events.get(count).map_or(bound, |next| next.pos - 1);
         let finished = async {
             self.inbox.mark(&mut tx, &marks).await?;
-            self.advance(&mut tx, pos).await?;
+            let last = events[..count].last();
+            self.advance(&mut tx, pos, last).await?;
             failpoint::reach(self.holder, Point::BatchMarked).await;
             tx.commit().await
         };

@@ -47,7 +47,7 @@ impl Subscriber {
             return Ok(false);
         };
         let lane = self.park(&mut tx, event, error).await?;
-        self.advance(&mut tx, event.pos).await?;
+        self.advance(&mut tx, event.pos, Some(event)).await?;
         failpoint::reach(self.holder, Point::FailureParked).await;
         tx.commit().await?;
         failpoint::reach(self.holder, Point::FailureCommitted).await;

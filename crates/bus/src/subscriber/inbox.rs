@@ -252,6 +252,7 @@ mod tests {
             topics: HashMap::from([("shop.order".to_owned(), start)]),
             state: State::Running,
             replay_until: None,
+            last: None,
         }
     }
 

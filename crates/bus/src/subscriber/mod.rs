@@ -40,7 +40,9 @@ statements! {
                FOR KEY SHARE OF l FOR NO KEY UPDATE OF s",
         advance: "
             UPDATE {schema}.subscriptions
-               SET pos = $2, error = NULL, error_at = NULL WHERE name = $1",
+               SET pos = $2, last_pos = coalesce($3, last_pos), last_id = coalesce($4, last_id),
+                   error = NULL, error_at = NULL
+             WHERE name = $1",
         stuck: "
             UPDATE {schema}.subscriptions SET error = $2, error_at = clock_timestamp()
              WHERE name = $1",
@@ -237,10 +239,18 @@ impl Subscriber {
         Ok(fenced.and_then(|(tx, pos)| (pos == standing.pos).then_some(tx)))
     }
 
-    async fn advance(&self, tx: &mut PgConnection, pos: i64) -> Result<(), sqlx::Error> {
+    /// To a position, by way of this event, if any.
+    async fn advance(
+        &self,
+        tx: &mut PgConnection,
+        pos: i64,
+        last: Option<&Envelope>,
+    ) -> Result<(), sqlx::Error> {
         sqlx::query(safe(&self.statements.advance))
             .bind(self.name())
             .bind(pos)
+            .bind(last.map(|event| event.pos))
+            .bind(last.map(|event| event.id.0))
             .execute(tx)
             .await?;
         Ok(())
@@ -257,7 +267,7 @@ impl Subscriber {
         let Some(mut tx) = self.begin_at(standing, epoch).await? else {
             return Ok(false);
         };
-        self.advance(&mut tx, pos).await?;
+        self.advance(&mut tx, pos, None).await?;
         tx.commit().await?;
         standing.stand_at(pos);
         Ok(true)

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use kernel::Start;
 use sqlx::{Row, types::Json};
+use uuid::Uuid;
 
 use super::Subscriber;
 use crate::{
@@ -19,7 +20,7 @@ statements! {
             INSERT INTO {schema}.subscriptions (name, publisher, start_pos, pos)
             VALUES ($1, $2, $3, $3) ON CONFLICT DO NOTHING",
         load: "
-            SELECT pos, start_pos, topics, state, replay_until
+            SELECT pos, start_pos, topics, state, replay_until, last_pos, last_id
               FROM {schema}.subscriptions WHERE name = $1",
         // What lies before belongs to a time when nobody here asked for it. A topic that an older
         // release does not know stays: it may hold the subscription for a while yet.
@@ -46,6 +47,8 @@ pub struct Standing {
     pub state: State,
     /// Events up to here took effect before the last replay.
     pub replay_until: Option<i64>,
+    /// The last event that was taken, and its position.
+    pub last: Option<(i64, Uuid)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +105,38 @@ impl Subscriber {
         Ok(standing.ok_or(sqlx::Error::RowNotFound)?)
     }
 
+    /// Is it still the log that was read? Positions are given anew in one that was set back.
+    ///
+    /// # Errors
+    /// When the log has another event where this subscription took its last. A publisher that is away
+    /// cannot be asked, which is no error.
+    pub(crate) async fn agree(&self, log: &dyn Source, standing: &Standing) -> Result<(), Error> {
+        let Some((pos, id)) = standing.last else {
+            return Ok(());
+        };
+        let looked = async {
+            let page = log.read(pos - 1, pos, None, 1).await?;
+            Ok(match page.events.first() {
+                Some(event) => event.id.0 == id,
+                // Past keeping, unless it was never there.
+                None => log.head().await? >= pos,
+            })
+        };
+        match looked.await {
+            Ok(true) => Ok(()),
+            Err(Error::Transport(error)) => {
+                tracing::debug!(error, "the publisher cannot be asked for the last event");
+                Ok(())
+            }
+            Err(error) => Err(error),
+            Ok(false) => Err(Error::OtherLog(format!(
+                "it took the event {id} at position {pos}, which is not in the log of {}: that was \
+                 brought back from a backup, or is another's (docs/nats.md)",
+                self.subscription.publisher
+            ))),
+        }
+    }
+
     async fn declare(&self, log: &dyn Source) -> Result<(), Error> {
         let start = match self.subscription.start {
             Start::Oldest => log.before_oldest().await?,
@@ -147,6 +182,7 @@ impl Subscriber {
                     _ => State::Paused,
                 },
                 replay_until: row.try_get("replay_until")?,
+                last: Option::zip(row.try_get("last_pos")?, row.try_get("last_id")?),
             })
         })
         .transpose()

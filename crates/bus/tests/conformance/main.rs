@@ -98,6 +98,7 @@ fn trials<T: Transport>(cluster: &Arc<Cluster>) -> Vec<Trial> {
             redelivered_envelopes_are_equal_to_the_byte,
             lag_is_an_age,
             a_subscription_beyond_its_log_is_told,
+            a_log_that_was_set_back_is_not_read_on,
         }
         duplicates {
             what_was_handled_is_dropped_when_it_comes_again,

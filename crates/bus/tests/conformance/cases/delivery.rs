@@ -353,6 +353,50 @@ pub(crate) async fn lag_is_an_age<T: Transport>(case: &Case<T>) {
     a.stop().await;
 }
 
+/// As after a backup was brought back: positions are taken again, by other events. What they would have
+/// done is not passed over in silence.
+pub(crate) async fn a_log_that_was_set_back_is_not_read_on<T: Transport>(case: &Case<T>) {
+    let a = case.run(vec![orders(desk("orders"))]).await;
+    a.publish((1..=3).map(|n| OrderPlaced::new("order", n)))
+        .await;
+    case.settled().await;
+    a.stop().await;
+    case.execute("DELETE FROM shop.log WHERE pos > 1").await;
+    case.execute("UPDATE shop.head SET pos = 1").await;
+    case.execute("UPDATE shop.key_positions SET pos = 1").await;
+
+    // The log goes past where the subscription stands before anybody looks.
+    let none = case.start(Vec::new()).await;
+    none.publish((1..=4).map(|n| OrderPlaced::new("other", n)))
+        .await;
+    none.deliver_pending().await;
+    none.stop().await;
+    let a = case.run(vec![orders(desk("orders"))]).await;
+    a.publish([OrderPlaced::new("third", 1)]).await;
+    case.eventually_counts(6, "SELECT pos FROM shop.head").await;
+    let bus = a.transport();
+    let lag = async || {
+        let bus = bus.clone();
+        let lags = a.call(async move { bus.lag().await.unwrap() }).await;
+        let of_it = |lag: &&bus::lag::Lag| lag.module == "desk" && lag.stage == "orders";
+        lags.iter()
+            .find(of_it)
+            .map(|lag| lag.oldest_seconds.is_some())
+    };
+    case.eventually("it waits", async || lag().await == Some(true))
+        .await;
+    assert_eq!(case.numbers("orders", "other").await, [0; 0]);
+    assert_eq!(case.numbers("orders", "third").await, [0; 0]);
+
+    // A person has looked: it goes on from where both agree.
+    case.execute("UPDATE desk.subscriptions SET pos = 1, last_pos = NULL, last_id = NULL")
+        .await;
+    case.settled().await;
+    assert_eq!(case.numbers("orders", "other").await, [1, 2, 3, 4]);
+    assert_eq!(case.numbers("orders", "third").await, [1]);
+    a.stop().await;
+}
+
 pub(crate) async fn a_subscription_beyond_its_log_is_told<T: Transport>(case: &Case<T>) {
     let a = case.start(vec![orders(desk("orders"))]).await;
     a.publish([OrderPlaced::new("order", 1)]).await;
