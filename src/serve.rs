@@ -22,7 +22,12 @@ const GREETING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
-    let logs = Arc::new(LogBuffer::new(config.host.log.buffer_records));
+    let buffered = if config.stores_logs() {
+        config.host.log.buffer_records
+    } else {
+        0
+    };
+    let logs = Arc::new(LogBuffer::new(buffered));
     let _flush = telemetry::start(&config.host.log, &logs)?;
     let listen = config.host.server.listen;
     let listener = TcpListener::bind(listen)

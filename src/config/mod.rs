@@ -136,6 +136,11 @@ impl Config {
         }
     }
 
+    /// Does anybody take this process's log records from it: its own module, or that of another process?
+    pub fn stores_logs(&self) -> bool {
+        self.hosts("logging") || !self.host.service.id.is_empty()
+    }
+
     fn below_public_url(&self, path: &str) -> Url {
         let mut url = self.host.server.public_url.clone();
         let base = url.path().trim_end_matches('/').to_owned();

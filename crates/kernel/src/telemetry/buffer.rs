@@ -20,6 +20,7 @@ pub struct LogBuffer {
 }
 
 impl LogBuffer {
+    /// For 0 records it takes none, and counts none as dropped: nobody waits for them.
     pub fn new(capacity: usize) -> Self {
         Self {
             records: Mutex::new(Vec::new()),
@@ -64,6 +65,9 @@ impl LogBuffer {
     }
 
     pub fn push(&self, record: LogRecord) {
+        if self.capacity == 0 {
+            return;
+        }
         // The last tenth is kept for warnings and errors: they are shed last.
         let capacity = if record.level <= Level::WARN {
             self.capacity
