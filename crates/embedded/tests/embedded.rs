@@ -1,7 +1,7 @@
 //! Real servers, real processes, real kills; as root and as an ordinary user.
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 /// Generous: the machine that runs the tests may be building at the same time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const HOST_DIR: &str = "BANYAN_TEST_HOST_DIR";
+const MARK: &str = "create table if not exists marks (id int); insert into marks values (1)";
 
 #[tokio::test]
 async fn a_cold_start_makes_a_private_cluster() {
@@ -451,31 +451,15 @@ async fn missing_programs_are_named() {
     assert!(matches!(error, Error::NoPrograms { .. }), "{error}");
 }
 
-/// Not a case: the process that other cases start, own a server with, and kill.
-#[test]
-#[ignore = "run by other cases as a process of its own"]
-fn host_process() {
-    let Some(dir) = std::env::var_os(HOST_DIR) else {
-        return;
-    };
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let server = open(Path::new(&dir)).await;
-        write_mark(&server.admin()).await;
-        // The harness may have left its own line unfinished.
-        println!("\nready");
-        std::io::stdout().flush().unwrap();
-        std::future::pending::<()>().await;
-    });
-}
-
+/// A process of its own, to be killed.
 struct Host(Child);
 
 impl Host {
     /// Returns when it owns a server and has written a mark.
     fn start(dir: &Path) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "host_process", "--ignored", "--nocapture"])
-            .env(HOST_DIR, dir)
+        let mut child = Command::new(env!("CARGO_BIN_EXE_embedded-host"))
+            .arg(dir)
+            .arg(MARK)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -527,10 +511,7 @@ async fn connect(options: &PgConnectOptions) -> PgConnection {
 
 async fn write_mark(admin: &PgConnectOptions) {
     let mut connection = connect(admin).await;
-    sqlx::raw_sql("create table if not exists marks (id int); insert into marks values (1)")
-        .execute(&mut connection)
-        .await
-        .unwrap();
+    sqlx::raw_sql(MARK).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 }
 
