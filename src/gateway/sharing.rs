@@ -140,5 +140,8 @@ mod tests {
         assert_eq!(read(&text, "b", "identity"), [], "another tier's");
         assert_eq!(read("b gateway auth nobody 7 auth", "a", "gateway"), []);
         assert_eq!(read("", "a", "gateway"), []);
+        let crowd = vec![((Arc::from("auth"), client), 1); CLIENTS_PER_HINT + 1];
+        let told = read(&write("a", "gateway", &crowd), "b", "gateway").len();
+        assert_eq!(told, CLIENTS_PER_HINT, "more than ours ever tell of");
     }
 }

@@ -20,6 +20,7 @@ use bus::transport::{
     Nats, Network,
     nats::{Credentials, Settings, Tls},
 };
+use kernel::{Broadcast, Envelope};
 use nats_server::NatsServer;
 use tempfile::TempDir;
 
@@ -108,6 +109,17 @@ pub(crate) fn settings(urls: Vec<String>) -> Settings {
 pub(crate) fn reach(case: &Case<Over>, settings: &Settings) {
     let mut all = SETTINGS.lock().unwrap();
     all.insert(case.site(), settings.clone());
+}
+
+/// The shop's counts of items, as what every process has to know.
+pub(crate) fn items(heard: impl Fn(&Envelope) + Send + Sync + 'static) -> Broadcast {
+    Broadcast {
+        name: "items",
+        publisher: "shop".to_owned(),
+        types: &["shop.item.counted.v1"],
+        lookback: Duration::from_secs(600),
+        handler: Arc::new(heard),
+    }
 }
 
 /// What a person who looks at the server sees.

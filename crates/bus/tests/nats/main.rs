@@ -80,6 +80,8 @@ fn trials(cluster: &Arc<Cluster>) -> Vec<Trial> {
         streams {
             a_second_start_changes_nothing,
             a_forged_message_is_heard_by_nobody,
+            a_stream_that_another_wrote_to_is_made_anew,
+            answers_go_to_no_stream_and_not_to_the_server,
             a_subscription_is_spoken_for_by_its_own_module,
             another_configuration_changes_the_stream,
             a_stream_that_cannot_be_made_loses_nothing,

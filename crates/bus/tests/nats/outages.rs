@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use kernel::{Broadcast, Subscription};
+use kernel::Subscription;
 
 use crate::{
-    broker::{Broker, Eye, Over, reach, settings},
+    broker::{Broker, Eye, Over, items, reach, settings},
     support::{
         case::Case,
         language::{ItemCounted, Numbered, OrderPlaced, VisitSeen, desk, orders, visits},
@@ -82,17 +82,11 @@ pub(crate) async fn what_was_relayed_arrives_though_its_publisher_is_away(case: 
     // What everybody has to know, keys of tokens among it, is believed of the publisher alone: a process
     // that starts now waits for it.
     let heard = Arc::new(AtomicI64::new(0));
-    let broadcast = || Broadcast {
-        name: "items",
-        publisher: "shop".to_owned(),
-        types: &["shop.item.counted.v1"],
-        lookback: Duration::from_secs(600),
-        handler: {
-            let heard = Arc::clone(&heard);
-            Arc::new(move |_| {
-                heard.fetch_add(1, Ordering::SeqCst);
-            })
-        },
+    let broadcast = || {
+        let heard = Arc::clone(&heard);
+        items(move |_| {
+            heard.fetch_add(1, Ordering::SeqCst);
+        })
     };
     let (bus, too_early) = (desk.bus(), broadcast());
     let early = desk.call(async move { bus.broadcast(too_early).await });

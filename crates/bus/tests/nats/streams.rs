@@ -7,10 +7,9 @@ use std::{
 
 use bus::transport::nats::Settings;
 use futures::TryStreamExt;
-use kernel::Broadcast;
 
 use crate::{
-    broker::{Broker, Eye, Over, live, reach, settings},
+    broker::{Broker, Eye, Over, items, live, reach, settings},
     support::{
         case::Case,
         instance::Instance,
@@ -163,16 +162,10 @@ pub(crate) async fn a_forged_message_is_heard_by_nobody(case: &Case<Over>) {
     reach(case, &settings);
     let a = case.run(vec![orders(desk("orders"))]).await;
     let heard = Arc::new(Mutex::new(Vec::new()));
-    let broadcast = Broadcast {
-        name: "items",
-        publisher: "shop".to_owned(),
-        types: &["shop.item.counted.v1"],
-        lookback: Duration::from_secs(600),
-        handler: {
-            let heard = Arc::clone(&heard);
-            Arc::new(move |event| heard.lock().unwrap().push(event.data.get().to_owned()))
-        },
-    };
+    let broadcast = items({
+        let heard = Arc::clone(&heard);
+        move |event| heard.lock().unwrap().push(event.data.get().to_owned())
+    });
     let bus = a.bus();
     a.call(async move { bus.broadcast(broadcast).await.unwrap() })
         .await;
@@ -215,4 +208,52 @@ pub(crate) async fn a_forged_message_is_heard_by_nobody(case: &Case<Over>) {
     assert_eq!(all.len(), 2, "{all:?}");
     assert!(all[0] == first[0] && all[1].contains('2'), "{all:?}");
     a.stop().await;
+}
+
+/// What a question names as the place of its answer is the asker's to choose.
+pub(crate) async fn answers_go_to_no_stream_and_not_to_the_server(case: &Case<Over>) {
+    let broker = Broker::start("");
+    let settings = settings(vec![broker.server.url()]);
+    let eye = Eye::on(&settings).await;
+    reach(case, &settings);
+    let a = case.run(vec![orders(desk("orders"))]).await;
+    a.publish([OrderPlaced::new("order", 1)]).await;
+    case.settled().await;
+    case.eventually("it is in the stream", async || eye.end().await == Some(1))
+        .await;
+    let client = async_nats::connect(&settings.urls).await.unwrap();
+    // The refusal of the second would be an empty message, which is how a stream is deleted.
+    for (to, question) in [
+        ("bus.evt.shop.order", "\"head\""),
+        ("$JS.API.STREAM.DELETE.bus_shop", "{"),
+    ] {
+        client
+            .publish_with_reply("bus.log.shop", to, question.into())
+            .await
+            .unwrap();
+    }
+    // A few are answered side by side: after so many more, those two are done with as well.
+    for _ in 0..32 {
+        let head = client.request("bus.log.shop", "\"head\"".into());
+        assert_eq!(head.await.unwrap().payload, "1");
+    }
+    assert_eq!(eye.info().await.state.last_sequence, 1);
+    a.stop().await;
+}
+
+pub(crate) async fn a_stream_that_another_wrote_to_is_made_anew(case: &Case<Over>) {
+    let broker = Broker::start("");
+    let settings = settings(vec![broker.server.url()]);
+    let eye = Eye::on(&settings).await;
+    live(case, &settings, &eye).await;
+    let old = eye.info().await.created;
+    let client = async_nats::connect(&settings.urls).await.unwrap();
+    client
+        .publish("bus.evt.shop.order", "of no position".into())
+        .await
+        .unwrap();
+    case.eventually("it is in the stream", async || eye.end().await.is_none())
+        .await;
+    live(case, &settings, &eye).await;
+    assert!(eye.info().await.created > old);
 }
