@@ -2,19 +2,16 @@
 
 use std::{io::IsTerminal, sync::Arc};
 
-use kernel::telemetry::{Flush, Format, LogBuffer, LogLayer, Terminal};
+use kernel::telemetry::{Flush, LogBuffer, LogLayer, Terminal};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::config::{Log, LogFormat};
+use crate::config::Log;
 
 /// Starts logging to stderr, and into the buffer, for the rest of the process's life. What is returned
 /// writes the last lines when it is dropped.
 pub fn start(config: &Log, buffer: &Arc<LogBuffer>) -> anyhow::Result<Flush> {
     let filter = EnvFilter::try_new(&config.filter)?;
-    let (terminal, flush) = Terminal::start(match config.format {
-        LogFormat::Json => Format::Json,
-        LogFormat::Pretty => Format::Pretty,
-    })?;
+    let (terminal, flush) = Terminal::start(config.format)?;
     tracing_subscriber::registry()
         .with(filter)
         .with(LogLayer::new(Arc::clone(buffer), Some(terminal)))

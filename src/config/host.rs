@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::bail;
-use kernel::Secret;
+use kernel::{Secret, telemetry};
 use serde::Deserialize;
 use toml::{Table, Value};
 use url::Url;
@@ -73,18 +73,11 @@ pub struct SecretKeys {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
-    pub format: LogFormat,
+    pub format: telemetry::Format,
     pub filter: String,
     pub buffer_records: usize,
     pub ship_interval_milliseconds: u64,
     pub spool_max_bytes: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    Json,
-    Pretty,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -21,7 +21,7 @@ use toml::{Table, Value};
 use url::Url;
 
 pub use bus::{Bus, Transport};
-pub use host::{Database, Gateway, HostConfig, Log, LogFormat, SecretKeys, Server, Stage};
+pub use host::{Database, Gateway, HostConfig, Log, SecretKeys, Server, Stage};
 pub use layers::{Sources, default_document};
 pub use network::Network;
 pub use places::{At, Place};

@@ -5,15 +5,15 @@ use std::{
     io::Write as _,
 };
 
-use serde::Serialize;
-use serde_json::{Map, Value};
-use time::OffsetDateTime;
+use serde::{Deserialize, Serializer};
+use serde_json::Value;
 use tracing::Level;
 
 use super::LogRecord;
 
 /// How records look on a terminal.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Format {
     /// For programs: an object with the members that a record has in the API.
     Json,
@@ -25,7 +25,7 @@ impl Format {
     /// Adds the record as a line.
     pub(super) fn write(self, record: &LogRecord, colours: bool, lines: &mut Vec<u8>) {
         let written = match self {
-            Self::Json => serde_json::to_writer(&mut *lines, &Json::of(record)).is_ok(),
+            Self::Json => serde_json::to_writer(&mut *lines, record).is_ok(),
             Self::Pretty => write!(lines, "{}", Pretty(record, colours)).is_ok(),
         };
         debug_assert!(written, "memory takes everything");
@@ -33,35 +33,9 @@ impl Format {
     }
 }
 
-#[derive(Serialize)]
-struct Json<'r> {
-    #[serde(with = "time::serde::rfc3339")]
-    time: OffsetDateTime,
-    level: String,
-    service: &'r str,
-    target: &'r str,
-    message: &'r str,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    fields: &'r Map<String, Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<&'r str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    span_id: Option<&'r str>,
-}
-
-impl<'r> Json<'r> {
-    fn of(record: &'r LogRecord) -> Self {
-        Self {
-            time: record.time,
-            level: record.level.as_str().to_ascii_lowercase(),
-            service: &record.service,
-            target: &record.target,
-            message: &record.message,
-            fields: &record.fields,
-            trace_id: record.trace_id.as_deref(),
-            span_id: record.span_id.as_deref(),
-        }
-    }
+/// As the API tells it.
+pub(super) fn lowercase<S: Serializer>(level: &Level, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&level.as_str().to_ascii_lowercase())
 }
 
 /// With or without colours.
@@ -113,6 +87,7 @@ fn harmless(out: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Map;
     use time::macros::datetime;
 
     use super::*;
@@ -132,7 +107,7 @@ mod tests {
 
     #[test]
     fn programs_read_what_the_api_tells() {
-        let line = serde_json::to_value(Json::of(&record())).unwrap();
+        let line = serde_json::to_value(record()).unwrap();
         assert_eq!(
             line,
             serde_json::json!({

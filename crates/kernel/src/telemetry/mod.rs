@@ -9,6 +9,7 @@ mod terminal;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use tracing::Level;
@@ -21,9 +22,11 @@ pub use self::{
 };
 
 /// A log record as it was written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct LogRecord {
+    #[serde(with = "time::serde::rfc3339")]
     pub time: OffsetDateTime,
+    #[serde(serialize_with = "line::lowercase")]
     pub level: Level,
     /// The module, or the host: the crate that the record was written in. Of a record from outside,
     /// the service that sent it.
@@ -31,8 +34,11 @@ pub struct LogRecord {
     /// The Rust path it was written in, or what another language has in its place.
     pub target: Cow<'static, str>,
     pub message: String,
+    #[serde(skip_serializing_if = "Map::is_empty")]
     pub fields: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub span_id: Option<String>,
 }
 
