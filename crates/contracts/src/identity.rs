@@ -101,12 +101,130 @@ event!(
     |e| e.user_id.to_string()
 );
 
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RoleRevoked {
+    pub user_id: UserId,
+    pub role: String,
+    /// Access tokens that still name the role may be met until then.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String")]
+    pub tokens_expire_at: OffsetDateTime,
+}
+
+event!(
+    RoleRevoked,
+    "identity.user.role_revoked.v1",
+    "A role was taken from an account.",
+    |e| e.user_id.to_string()
+);
+
+/// What a mailed code is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CodePurpose {
+    SignIn,
+    PasswordReset,
+    /// One that came after this reader was written.
+    #[serde(other)]
+    Other,
+}
+
+/// Whom a code is mailed to, and the code.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CodeRecipient {
+    pub user_id: UserId,
+    pub email: String,
+    /// BCP 47.
+    pub locale: String,
+    /// Six digits, sealed for `code:<code_id>`.
+    pub code: Sealed<String>,
+}
+
+/// Someone wants to sign in, or to set a new password, by a code sent to their address.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CodeRequested {
+    pub code_id: Uuid,
+    pub purpose: CodePurpose,
+    /// Nobody, when the address has no account: whoever asked is answered alike, and nothing is sent.
+    pub recipient: Option<CodeRecipient>,
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String")]
+    pub expires_at: OffsetDateTime,
+}
+
+event!(
+    CodeRequested,
+    "identity.code.requested.v1",
+    "Someone asked for a code by mail, to sign in or to set a new password.",
+    |e| e.code_id.to_string(),
+    ordered: false
+);
+
+/// How a password came to be another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PasswordChange {
+    /// By somebody who knew the one before.
+    Changed,
+    /// By somebody who was mailed a code.
+    Reset,
+    /// One that came after this reader was written.
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PasswordChanged {
+    pub user_id: UserId,
+    pub change: PasswordChange,
+}
+
+event!(
+    PasswordChanged,
+    "identity.user.password_changed.v1",
+    "The password of an account became another; all its other sessions ended.",
+    |e| e.user_id.to_string()
+);
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct UserSuspended {
+    pub user_id: UserId,
+    /// Access tokens of the account may be met until then.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String")]
+    pub tokens_expire_at: OffsetDateTime,
+}
+
+event!(
+    UserSuspended,
+    "identity.user.suspended.v1",
+    "An account was shut out; its tokens are no longer good.",
+    |e| e.user_id.to_string()
+);
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct UserReinstated {
+    pub user_id: UserId,
+}
+
+event!(
+    UserReinstated,
+    "identity.user.reinstated.v1",
+    "An account that was suspended may be used again.",
+    |e| e.user_id.to_string()
+);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SignInMethod {
     Password,
     /// The code that proved the address also signed in.
     Registration,
+    /// A code that was mailed.
+    Code,
+    /// One that came after this reader was written.
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -114,6 +232,12 @@ pub struct SessionStarted {
     pub user_id: UserId,
     pub session_id: SessionId,
     pub method: SignInMethod,
+    /// What signed in, for people: "Firefox on Linux". Its address is the event's `client`.
+    #[serde(default)]
+    pub device: Option<String>,
+    /// The account has not been used from such a device and network lately, though it has been used.
+    #[serde(default)]
+    pub unfamiliar: bool,
 }
 
 event!(
@@ -128,8 +252,16 @@ event!(
 pub enum SessionEnd {
     LoggedOut,
     Expired,
+    /// By its owner from another session, or by an administrator.
+    Revoked,
+    PasswordChanged,
+    Suspended,
+    AccountDeleted,
     /// A refresh token that had been exchanged was presented again: stolen, on one side or other.
     TokenReplayed,
+    /// One that came after this reader was written.
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -257,6 +389,11 @@ pub fn events() -> Vec<EventType> {
         EventType::of::<UserRegistered>(),
         EventType::of::<UserRestated>(),
         EventType::of::<RoleGranted>(),
+        EventType::of::<RoleRevoked>(),
+        EventType::of::<CodeRequested>(),
+        EventType::of::<PasswordChanged>(),
+        EventType::of::<UserSuspended>(),
+        EventType::of::<UserReinstated>(),
         EventType::of::<SessionStarted>(),
         EventType::of::<SessionEnded>(),
         EventType::of::<LoginFailed>(),

@@ -34,6 +34,8 @@ pub(crate) async fn start(
         user_id,
         session_id,
         method,
+        device: None,
+        unfamiliar: false,
     });
     for ended in surplus {
         publish_end(tx, &ended, SessionEnd::Expired);
