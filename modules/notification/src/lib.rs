@@ -5,8 +5,8 @@
 //!   `notification.recipient_accounts` and `notification.recipient_profiles`, and, in development,
 //!   `notification.mailbox`.
 //! - **Publishes** `MessageSent` and `MessageFailed` ([`events`]).
-//! - **Listens** to identity (`VerificationRequested`, `RegistrationAttempted`, `UserRegistered`,
-//!   `UserRestated`) and to profile (`ProfileCreated`, `ProfileUpdated`, `ProfileRestated`).
+//! - **Listens** to identity (`VerificationRequested`, `CodeRequested`, `RegistrationAttempted`,
+//!   `PasswordChanged`, `SessionStarted`, `UserRegistered`, `UserRestated`) and to profile (`ProfileCreated`, `ProfileUpdated`, `ProfileRestated`).
 //! - **Serves** `/api/v1/notifications` (the list, marking as read, a live stream) and, in
 //!   development, the mailbox page at `/dev/mailbox`.
 //!
@@ -119,9 +119,10 @@ impl kernel::Module for Module {
 
         let wake = Arc::new(Notify::new());
         let outbound = Outbound {
-            world: world.clone(),
+            db: db.clone(),
             wake: Arc::clone(&wake),
             domain: message_id_domain(&config, &context),
+            lifetime: config.message_lifetime(),
         };
         let sender = Sender {
             mailer,
@@ -149,7 +150,7 @@ impl kernel::Module for Module {
             MailerKind::None => vec!["mail is switched off: codes reach nobody".to_owned()],
             MailerKind::Smtp => Vec::new(),
         };
-        let subscriptions = subscribers::subscriptions(&db, &config, &outbound);
+        let subscriptions = subscribers::subscriptions(&config, &outbound);
         let jobs = jobs::jobs(&db, &config);
         let state = State {
             db,

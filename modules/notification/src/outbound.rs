@@ -1,24 +1,31 @@
-//! Queueing mails: a row per message, written with the effects of the event that caused it.
+//! Telling a person something: a row per message, written with the effects of what caused it.
 
 use std::sync::Arc;
 
-use kernel::{HandlerError, Received, RequestContext, Tx, UserId, World};
-use time::OffsetDateTime;
+use contracts::notification::MessageSent;
+use kernel::{Db, HandlerError, Hint, Received, RequestContext, Tx, UserId, World};
+use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 
 use crate::{
-    domain::{MailAddress, Message, language_tag},
-    store::{self, deliveries},
+    domain::{MailAddress, Message, Notice, language_tag},
+    live::INBOX_TOPIC,
+    store::{
+        self, deliveries, notifications,
+        recipients::{self, Recipient},
+    },
 };
 
-/// Where subscribers leave mails for the worker.
+/// Where subscribers leave mails for the worker, and notifications for the app.
 #[derive(Clone)]
 pub(crate) struct Outbound {
-    pub(crate) world: World,
+    pub(crate) db: Db,
     /// Wakes this process's worker; others look by themselves.
     pub(crate) wake: Arc<Notify>,
     /// The right side of every Message-ID.
     pub(crate) domain: String,
+    /// What has no end of its own tells nothing that is still of interest after this long.
+    pub(crate) lifetime: Duration,
 }
 
 /// A mail to be queued.
@@ -29,13 +36,34 @@ pub(crate) struct NewMail<'a> {
     pub(crate) locale: &'a str,
     pub(crate) message: Message,
     /// Recipient, template and cause.
-    pub(crate) idempotency_key: String,
+    pub(crate) idempotency_key: &'a str,
     pub(crate) expires_at: OffsetDateTime,
 }
 
 impl Outbound {
+    pub(crate) fn world(&self) -> &World {
+        self.db.world()
+    }
+
+    /// Whom an event of identity is about. Nothing when it is too old to tell of. Subscriptions keep
+    /// no order between them: the account may be learnt after what happened to it.
+    pub(crate) async fn recipient<E>(
+        &self,
+        tx: &mut Tx,
+        event: &Received<E>,
+        user_id: UserId,
+    ) -> Result<Option<Recipient>, HandlerError> {
+        if event.time + self.lifetime <= self.world().now() {
+            return Ok(None);
+        }
+        match recipients::find(tx, user_id).await? {
+            Some(recipient) => Ok(Some(recipient)),
+            None => Err(HandlerError::Defer("recipient")),
+        }
+    }
+
     /// Queues a mail on account of `event`, unless it has been.
-    pub(crate) async fn queue<E>(
+    pub(crate) async fn mail<E>(
         &self,
         tx: &mut Tx,
         event: &Received<E>,
@@ -46,11 +74,11 @@ impl Outbound {
                 "the address is longer than any can be".to_owned(),
             ));
         }
+        let world = self.world();
         // Of the event rather than of this moment: the worker, later and elsewhere, goes on in it.
-        let context = RequestContext::caused_by(&self.world, event.id, &event.context);
-        let urgent = mail.message.is_urgent();
-        let (template, data) = mail.message.into_columns();
-        let id = self.world.uuid();
+        let context = RequestContext::caused_by(world, event.id, &event.context);
+        let (template, data) = mail.message.to_columns();
+        let id = world.uuid();
         let inserted = store::deliveries::insert(
             tx,
             &deliveries::New {
@@ -60,20 +88,63 @@ impl Outbound {
                 template: &template,
                 locale: language_tag(mail.locale),
                 data: &data,
-                urgent,
-                idempotency_key: &mail.idempotency_key,
+                urgent: mail.message.is_urgent(),
+                idempotency_key: mail.idempotency_key,
                 message_id: &format!("<{id}@{}>", self.domain),
                 expires_at: mail.expires_at,
                 traceparent: &context.traceparent(),
                 correlation_id: &context.correlation_id,
                 event_id: event.id,
-                created_at: self.world.now(),
+                created_at: world.now(),
             },
         )
         .await?;
         if inserted {
             let wake = Arc::clone(&self.wake);
             tx.after_commit(move || wake.notify_one());
+        }
+        Ok(())
+    }
+
+    /// Shows a notification in the app on account of `event`, unless it has been.
+    pub(crate) async fn notify<E>(
+        &self,
+        tx: &mut Tx,
+        event: &Received<E>,
+        user_id: UserId,
+        notice: &Notice,
+        idempotency_key: &str,
+    ) -> Result<(), HandlerError> {
+        let world = self.world();
+        let id = world.uuid();
+        let (kind, data) = notice.to_columns();
+        let inserted = notifications::insert(
+            tx,
+            &notifications::New {
+                id,
+                user_id,
+                kind: &kind,
+                data: &data,
+                idempotency_key,
+                event_id: event.id,
+                created_at: world.now(),
+            },
+        )
+        .await?;
+        if inserted {
+            tx.publish(&MessageSent {
+                message_id: id,
+                user_id: Some(user_id),
+                channel: "in_app".to_owned(),
+                template: kind,
+                attempts: 1,
+            });
+            let bus = self.db.bus().clone();
+            let hint = Hint {
+                topic: INBOX_TOPIC.to_owned(),
+                key: user_id.to_string(),
+            };
+            tx.after_commit(move || bus.hint(hint));
         }
         Ok(())
     }

@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::{Occurrence, columns};
+
 /// A mail: its template, and the data that was copied when the event arrived.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "template", content = "data", rename_all = "snake_case")]
+#[serde(tag = "name", content = "data", rename_all = "snake_case")]
 pub(crate) enum Message {
     /// Nothing that someone typed is in it: the address is not proven, and a registration must not
     /// be a way to send a stranger a text of one's choice.
@@ -16,7 +18,22 @@ pub(crate) enum Message {
         /// Taken out of the row, by this name, when the message is done with.
         code: Sealed<String>,
     },
+    SignInCode {
+        code_id: Uuid,
+        code: Sealed<String>,
+    },
+    PasswordResetCode {
+        code_id: Uuid,
+        code: Sealed<String>,
+    },
     AddressTaken {},
+    PasswordChanged {
+        was_reset: bool,
+        seen: Occurrence,
+    },
+    UnfamiliarSignIn {
+        seen: Occurrence,
+    },
     Welcome {
         display_name: Option<String>,
     },
@@ -24,49 +41,25 @@ pub(crate) enum Message {
 
 impl Message {
     /// As the two columns hold it.
-    pub(crate) fn into_columns(self) -> (String, Value) {
-        let mut whole = serde_json::to_value(self).expect("messages are plain data");
-        let data = whole["data"].take();
-        let Value::String(template) = whole["template"].take() else {
-            unreachable!("the tag is a string")
-        };
-        (template, data)
+    pub(crate) fn to_columns(&self) -> (String, Value) {
+        columns(self)
     }
 
     /// Nothing when a later release wrote what this one does not know.
     pub(crate) fn from_columns(template: &str, data: &Value) -> Option<Self> {
-        serde_json::from_value(json!({ "template": template, "data": data })).ok()
+        serde_json::from_value(json!({ "name": template, "data": data })).ok()
     }
 
     pub(crate) fn is_urgent(&self) -> bool {
         match self {
             // Someone sits before a form and waits for it.
-            Self::Verification { .. } => true,
-            Self::AddressTaken {} | Self::Welcome { .. } => false,
-        }
-    }
-}
-
-/// What a notification in the app is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Welcome,
-    /// Of a later release.
-    Other,
-}
-
-impl Kind {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Welcome => "welcome",
-            Self::Other => "other",
-        }
-    }
-
-    pub(crate) fn parse(kind: &str) -> Self {
-        match kind {
-            "welcome" => Self::Welcome,
-            _ => Self::Other,
+            Self::Verification { .. }
+            | Self::SignInCode { .. }
+            | Self::PasswordResetCode { .. } => true,
+            Self::AddressTaken {}
+            | Self::PasswordChanged { .. }
+            | Self::UnfamiliarSignIn { .. }
+            | Self::Welcome { .. } => false,
         }
     }
 }
@@ -91,7 +84,7 @@ mod tests {
             registration_id,
             code,
         }
-        .into_columns();
+        .to_columns();
         assert_eq!(template, "verification");
         assert!(!data.to_string().contains("123456"));
         let Some(Message::Verification { code, .. }) = Message::from_columns(&template, &data)
@@ -100,7 +93,7 @@ mod tests {
         };
         assert_eq!(sealer().open("context", &code).as_deref(), Some("123456"));
 
-        let (template, data) = Message::AddressTaken {}.into_columns();
+        let (template, data) = Message::AddressTaken {}.to_columns();
         assert_eq!((template.as_str(), data), ("address_taken", json!({})));
         assert!(Message::from_columns("newsletter", &json!({})).is_none());
         assert!(Message::from_columns("verification", &json!({})).is_none());

@@ -6,12 +6,26 @@ mod delivery;
 mod locale;
 mod message;
 mod name;
+mod notice;
+mod occurrence;
 
 pub(crate) use self::{
     address::MailAddress,
     backoff::Backoff,
     delivery::{Claimed, End, Outcome},
     locale::{Locale, language_tag},
-    message::{Kind, Message},
+    message::Message,
     name::SafeName,
+    notice::Notice,
+    occurrence::{Occurrence, Seen},
 };
+
+/// The two columns that hold what was tagged with `name` and `data`.
+fn columns(tagged: &impl serde::Serialize) -> (String, serde_json::Value) {
+    let mut whole = serde_json::to_value(tagged).expect("messages are plain data");
+    let data = whole["data"].take();
+    let serde_json::Value::String(name) = whole["name"].take() else {
+        unreachable!("the tag is a string")
+    };
+    (name, data)
+}

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    domain::{Kind, Locale},
+    domain::{Locale, Notice},
     mail::{Frame, in_app},
     store::notifications::{Inbox, Stored},
 };
@@ -18,7 +18,7 @@ pub(crate) struct NotificationView {
     pub(crate) id: Uuid,
     /// Dense from 1 per recipient, in the order of arrival: the event id on the live stream.
     pub(crate) number: i64,
-    /// `welcome`; others may be added.
+    /// `welcome`, `password_changed` or `unfamiliar_sign_in`; others may be added.
     #[schema(examples("welcome"))]
     kind: String,
     title: String,
@@ -50,11 +50,13 @@ impl<'a> Words<'a> {
             id,
             number,
             kind,
+            data,
             created_at,
             read_at,
         } = stored;
+        let notice = Notice::from_columns(&kind, &data);
         let (title, body) =
-            in_app(Kind::parse(&kind), self.locale, self.frame).map_err(Problem::internal)?;
+            in_app(notice.as_ref(), self.locale, self.frame).map_err(Problem::internal)?;
         Ok(NotificationView {
             id,
             number,

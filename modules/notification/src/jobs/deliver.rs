@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::{
-    domain::{Backoff, Claimed, End, Locale, MailAddress, Message, Outcome, SafeName},
-    mail::{AddressTaken, Content, Frame, Mail, Mailer, SendError, Verification, Welcome, render},
+    domain::{Backoff, Claimed, End, Locale, MailAddress, Message, Outcome},
+    mail::{Frame, Mail, Mailer, SendError, content, render},
     store,
 };
 
@@ -257,7 +257,10 @@ impl Sender {
         let to = MailAddress::parse(&claimed.address)
             .ok_or_else(|| SendError::permanent("the address is not one for SMTP"))?;
         let locale = Locale::nearest(&claimed.locale);
-        let content = self.content(claimed, locale, now)?;
+        let message = Message::from_columns(&claimed.template, &claimed.data)
+            .ok_or_else(|| SendError::temporary("this release does not know the template"))?;
+        let valid_for = claimed.expires_at - now;
+        let content = content(message, locale, valid_for, &self.sealer, &self.frame)?;
         let content = render(&content, locale, &self.frame)
             .map_err(|error| SendError::temporary(format!("it cannot be rendered: {error}")))?;
         let mail = Mail {
@@ -267,42 +270,6 @@ impl Sender {
             date: now,
         };
         self.mailer.send(&mail).await
-    }
-
-    /// Opens what is sealed. From here the secret is in memory only, until the mail is handed over.
-    fn content(
-        &self,
-        claimed: &Claimed,
-        locale: Locale,
-        now: OffsetDateTime,
-    ) -> Result<Content, SendError> {
-        let message = Message::from_columns(&claimed.template, &claimed.data)
-            .ok_or_else(|| SendError::temporary("this release does not know the template"))?;
-        match message {
-            Message::Verification {
-                registration_id,
-                code,
-            } => {
-                let code = self
-                    .sealer
-                    .open(&format!("verification:{registration_id}"), &code)
-                    .ok_or_else(|| {
-                        SendError::temporary(
-                            "the code cannot be opened: the process of identity has another \
-                             secrets.sealing_key",
-                        )
-                    })?;
-                let valid_for = claimed.expires_at - now;
-                Ok(Content::Verification(Verification::new(
-                    locale, code, valid_for,
-                )))
-            }
-            Message::AddressTaken {} => Ok(Content::AddressTaken(AddressTaken)),
-            Message::Welcome { display_name } => {
-                let name = display_name.as_deref().and_then(SafeName::new);
-                Ok(Content::Welcome(Welcome { name }))
-            }
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Mails: putting them into words, and handing them over.
 
+mod content;
 mod mailbox;
 mod off;
 mod render;
@@ -11,8 +12,9 @@ use async_trait::async_trait;
 use kernel::{Context, module::ConfigError};
 use time::OffsetDateTime;
 
-pub(crate) use self::render::{
-    AddressTaken, Content, Frame, Rendered, Verification, Welcome, in_app, render,
+pub(crate) use self::{
+    content::content,
+    render::{Frame, Rendered, in_app, render},
 };
 use self::{mailbox::MailboxMailer, off::NoMailer, smtp::SmtpMailer};
 use crate::{

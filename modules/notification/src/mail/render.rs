@@ -6,7 +6,7 @@
 use askama::Template;
 use url::Url;
 
-use crate::domain::{Kind, Locale, SafeName};
+use crate::domain::{Locale, Notice, SafeName, Seen};
 
 /// What every message shows.
 #[derive(Clone, Debug)]
@@ -15,29 +15,65 @@ pub(crate) struct Frame {
     pub(crate) public_url: Url,
 }
 
+impl Frame {
+    /// A page of ours, in the words of its path, with what it needs to know. Always below the
+    /// configured address: a request's Host has no say in what is mailed.
+    pub(crate) fn link(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
+        let mut url = self.public_url.clone();
+        url.path_segments_mut()
+            .expect("http and https have paths")
+            .pop_if_empty()
+            .extend(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+}
+
 /// What a mail says, with its secrets open. It lives while the mail is written and sent, and has
 /// no `Debug`.
 pub(crate) enum Content {
-    Verification(Verification),
+    Verification(CodeMail),
+    SignInCode(CodeMail),
+    PasswordResetCode(CodeMail),
     AddressTaken(AddressTaken),
+    PasswordChanged(PasswordChanged),
+    UnfamiliarSignIn(UnfamiliarSignIn),
     Welcome(Welcome),
 }
 
-pub(crate) struct Verification {
+/// A code and the page that takes it. Opening the page uses nothing up: programs that look at links
+/// before people do must not spend the code.
+pub(crate) struct CodeMail {
     code: String,
     validity: String,
+    link: Url,
 }
 
-impl Verification {
-    pub(crate) fn new(locale: Locale, code: String, valid_for: time::Duration) -> Self {
+impl CodeMail {
+    pub(crate) fn new(locale: Locale, code: String, link: Url, valid_for: time::Duration) -> Self {
         Self {
             code,
             validity: validity(locale, valid_for),
+            link,
         }
     }
 }
 
 pub(crate) struct AddressTaken;
+
+pub(crate) struct PasswordChanged {
+    pub(crate) was_reset: bool,
+    pub(crate) seen: Seen,
+    /// Where a new password is set by whoever reads the mail.
+    pub(crate) reset_link: Url,
+}
+
+pub(crate) struct UnfamiliarSignIn {
+    pub(crate) seen: Seen,
+    pub(crate) reset_link: Url,
+}
 
 pub(crate) struct Welcome {
     pub(crate) name: Option<SafeName>,
@@ -92,13 +128,22 @@ macro_rules! mail {
 
 /// Renders a notification's title and body in one language.
 macro_rules! in_app {
-    ($frame:expr, $text:literal) => {{
+    ($notice:ty, $said:expr, $frame:expr, $text:literal) => {{
         #[derive(Template)]
         #[template(path = $text, blocks = ["title", "body"])]
         struct Text<'a> {
+            #[allow(
+                dead_code,
+                reason = "not every notification shows something of its own"
+            )]
+            notice: &'a $notice,
+            #[allow(dead_code, reason = "not every notification names the product")]
             frame: &'a Frame,
         }
-        let text = Text { frame: $frame };
+        let text = Text {
+            notice: $said,
+            frame: $frame,
+        };
         Ok((text.as_title().render()?, text.as_body().render()?))
     }};
 }
@@ -112,13 +157,29 @@ pub(crate) fn render(
     use Locale::{De, En};
     match (content, locale) {
         (Content::Verification(mail), En) => mail!(
-            Verification, mail, frame, "mail/en/verification.txt", "mail/en/verification.html"),
+            CodeMail, mail, frame, "mail/en/verification.txt", "mail/en/verification.html"),
         (Content::Verification(mail), De) => mail!(
-            Verification, mail, frame, "mail/de/verification.txt", "mail/de/verification.html"),
+            CodeMail, mail, frame, "mail/de/verification.txt", "mail/de/verification.html"),
+        (Content::SignInCode(mail), En) => mail!(
+            CodeMail, mail, frame, "mail/en/sign_in_code.txt", "mail/en/sign_in_code.html"),
+        (Content::SignInCode(mail), De) => mail!(
+            CodeMail, mail, frame, "mail/de/sign_in_code.txt", "mail/de/sign_in_code.html"),
+        (Content::PasswordResetCode(mail), En) => mail!(
+            CodeMail, mail, frame, "mail/en/password_reset_code.txt", "mail/en/password_reset_code.html"),
+        (Content::PasswordResetCode(mail), De) => mail!(
+            CodeMail, mail, frame, "mail/de/password_reset_code.txt", "mail/de/password_reset_code.html"),
         (Content::AddressTaken(mail), En) => mail!(
             AddressTaken, mail, frame, "mail/en/address_taken.txt", "mail/en/address_taken.html"),
         (Content::AddressTaken(mail), De) => mail!(
             AddressTaken, mail, frame, "mail/de/address_taken.txt", "mail/de/address_taken.html"),
+        (Content::PasswordChanged(mail), En) => mail!(
+            PasswordChanged, mail, frame, "mail/en/password_changed.txt", "mail/en/password_changed.html"),
+        (Content::PasswordChanged(mail), De) => mail!(
+            PasswordChanged, mail, frame, "mail/de/password_changed.txt", "mail/de/password_changed.html"),
+        (Content::UnfamiliarSignIn(mail), En) => mail!(
+            UnfamiliarSignIn, mail, frame, "mail/en/unfamiliar_sign_in.txt", "mail/en/unfamiliar_sign_in.html"),
+        (Content::UnfamiliarSignIn(mail), De) => mail!(
+            UnfamiliarSignIn, mail, frame, "mail/de/unfamiliar_sign_in.txt", "mail/de/unfamiliar_sign_in.html"),
         (Content::Welcome(mail), En) => mail!(
             Welcome, mail, frame, "mail/en/welcome.txt", "mail/en/welcome.html"),
         (Content::Welcome(mail), De) => mail!(
@@ -126,18 +187,47 @@ pub(crate) fn render(
     }
 }
 
-/// A notification's title and body.
+/// A notification's title and body. What a later release wrote is told of in general words.
+#[rustfmt::skip]
 pub(crate) fn in_app(
-    kind: Kind,
+    notice: Option<&Notice>,
     locale: Locale,
     frame: &Frame,
 ) -> Result<(String, String), askama::Error> {
-    match (kind, locale) {
-        (Kind::Welcome, Locale::En) => in_app!(frame, "in_app/en/welcome.txt"),
-        (Kind::Welcome, Locale::De) => in_app!(frame, "in_app/de/welcome.txt"),
-        (Kind::Other, Locale::En) => in_app!(frame, "in_app/en/other.txt"),
-        (Kind::Other, Locale::De) => in_app!(frame, "in_app/de/other.txt"),
+    use Locale::{De, En};
+    match notice {
+        None => match locale {
+            En => in_app!((), &(), frame, "in_app/en/other.txt"),
+            De => in_app!((), &(), frame, "in_app/de/other.txt"),
+        },
+        Some(Notice::Welcome {}) => match locale {
+            En => in_app!((), &(), frame, "in_app/en/welcome.txt"),
+            De => in_app!((), &(), frame, "in_app/de/welcome.txt"),
+        },
+        Some(Notice::PasswordChanged { was_reset, seen }) => {
+            let said = SaidPasswordChanged { was_reset: *was_reset, seen: seen.in_words(locale) };
+            match locale {
+                En => in_app!(SaidPasswordChanged, &said, frame, "in_app/en/password_changed.txt"),
+                De => in_app!(SaidPasswordChanged, &said, frame, "in_app/de/password_changed.txt"),
+            }
+        }
+        Some(Notice::UnfamiliarSignIn { seen }) => {
+            let said = SaidSignIn { seen: seen.in_words(locale) };
+            match locale {
+                En => in_app!(SaidSignIn, &said, frame, "in_app/en/unfamiliar_sign_in.txt"),
+                De => in_app!(SaidSignIn, &said, frame, "in_app/de/unfamiliar_sign_in.txt"),
+            }
+        }
     }
+}
+
+struct SaidPasswordChanged {
+    was_reset: bool,
+    seen: Seen,
+}
+
+struct SaidSignIn {
+    seen: Seen,
 }
 
 /// "15 minutes": rounded to what a person reads, never to nothing.
@@ -163,9 +253,10 @@ fn validity(locale: Locale, duration: time::Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use time::Duration;
+    use time::{Duration, macros::datetime};
 
     use super::*;
+    use crate::domain::Occurrence;
 
     fn frame() -> Frame {
         Frame {
@@ -174,15 +265,54 @@ mod tests {
         }
     }
 
+    const SMUGGLED: &str = "<b>Ada</b> https://evil.example\r\nBcc: x@example.org";
+
+    fn occurrence(device: Option<&str>) -> Occurrence {
+        Occurrence {
+            at: datetime!(2026-02-03 04:05:06 UTC),
+            time_zone: "Europe/Vienna".to_owned(),
+            address: device.map(|_| "203.0.113.7".parse().expect("an address")),
+            device: device.map(str::to_owned),
+        }
+    }
+
     fn samples(locale: Locale) -> Vec<(&'static str, Content)> {
-        let code = "042917".to_owned();
-        let name = SafeName::new("<b>Ada</b> https://evil.example\r\nBcc: x@example.org");
+        let code = |path: &[&str]| {
+            let link = frame().link(path, &[("id", "1"), ("code", "042917")]);
+            CodeMail::new(locale, "042917".to_owned(), link, Duration::minutes(15))
+        };
+        let name = SafeName::new(SMUGGLED);
+        let reset_link = frame().link(&["password", "forgot"], &[]);
+        let changed = |was_reset, device| {
+            Content::PasswordChanged(PasswordChanged {
+                was_reset,
+                seen: occurrence(device).in_words(locale),
+                reset_link: reset_link.clone(),
+            })
+        };
         vec![
             (
                 "verification",
-                Content::Verification(Verification::new(locale, code, Duration::minutes(15))),
+                Content::Verification(code(&["sign-up", "verify"])),
+            ),
+            (
+                "sign_in_code",
+                Content::SignInCode(code(&["sign-in", "code"])),
+            ),
+            (
+                "password_reset_code",
+                Content::PasswordResetCode(code(&["password", "reset"])),
             ),
             ("address_taken", Content::AddressTaken(AddressTaken)),
+            ("password_changed", changed(false, None)),
+            ("password_reset", changed(true, Some(SMUGGLED))),
+            (
+                "unfamiliar_sign_in",
+                Content::UnfamiliarSignIn(UnfamiliarSignIn {
+                    seen: occurrence(Some(SMUGGLED)).in_words(locale),
+                    reset_link: reset_link.clone(),
+                }),
+            ),
             ("welcome", Content::Welcome(Welcome { name })),
             ("welcome_nameless", Content::Welcome(Welcome { name: None })),
         ]
@@ -214,34 +344,79 @@ mod tests {
     }
 
     #[test]
-    fn the_code_is_the_only_number_of_six_digits_in_the_text() {
+    fn the_code_comes_first_and_in_its_link_only() {
         for locale in Locale::ALL {
-            let (_, content) = samples(locale).remove(0);
-            let mail = render(&content, locale, &frame()).expect("it renders");
-            let numbers: Vec<_> = mail
-                .text
-                .split(|c: char| !c.is_ascii_digit())
-                .filter(|digits| digits.len() == 6)
-                .collect();
-            assert_eq!(numbers, ["042917"]);
-            // Subjects show on locked screens.
-            assert!(!mail.subject.contains("042917"));
+            for (name, content) in samples(locale).into_iter().take(3) {
+                let mail = render(&content, locale, &frame()).expect("it renders");
+                let numbers: Vec<_> = mail
+                    .text
+                    .split(|c: char| !c.is_ascii_digit())
+                    .filter(|digits| digits.len() == 6)
+                    .collect();
+                assert_eq!(numbers, ["042917"; 2], "{name}");
+                assert!(mail.text.contains("?id=1&code=042917\n"), "{name}");
+                assert!(mail.html.contains("?id=1&#38;code=042917\""), "{name}");
+                // Subjects show on locked screens.
+                assert!(!mail.subject.contains("042917"));
+            }
         }
+    }
+
+    #[test]
+    fn links_lie_below_the_configured_address() {
+        for (public_url, link) in [
+            ("https://a.test", "https://a.test/sign-in/code?id=a+b%26c"),
+            ("https://a.test/", "https://a.test/sign-in/code?id=a+b%26c"),
+            (
+                "http://a.test:8080/x",
+                "http://a.test:8080/x/sign-in/code?id=a+b%26c",
+            ),
+            (
+                "http://a.test:8080/x/",
+                "http://a.test:8080/x/sign-in/code?id=a+b%26c",
+            ),
+        ] {
+            let frame = Frame {
+                public_url: public_url.parse().expect("a URL"),
+                ..frame()
+            };
+            let made = frame.link(&["sign-in", "code"], &[("id", "a b&c")]);
+            assert_eq!(made.as_str(), link);
+        }
+        assert_eq!(
+            frame().link(&["a"], &[]).as_str(),
+            "https://app.example.org/a"
+        );
     }
 
     #[test]
     fn every_notification_renders_in_every_language() {
         for locale in Locale::ALL {
-            for kind in [Kind::Welcome, Kind::Other] {
-                let (title, _) = in_app(kind, locale, &frame()).expect("it renders");
-                assert!(title.contains("Ben & Jerry"));
+            let said = |notice: Option<Notice>| {
+                in_app(notice.as_ref(), locale, &frame()).expect("it renders")
+            };
+            assert!(said(None).0.contains("Ben & Jerry"));
+            let (title, body) = said(Some(Notice::Welcome {}));
+            assert!(title.contains("Ben & Jerry") && !body.is_empty());
+            let seen = occurrence(Some(SMUGGLED));
+            for notice in [
+                Notice::PasswordChanged {
+                    was_reset: true,
+                    seen: seen.clone(),
+                },
+                Notice::PasswordChanged {
+                    was_reset: false,
+                    seen: occurrence(None),
+                },
+                Notice::UnfamiliarSignIn { seen },
+            ] {
+                let (title, body) = said(Some(notice));
+                assert!(!title.is_empty() && body.contains("05:05"), "{body}");
+                assert!(
+                    !body.contains('<') && !body.contains("evil.example"),
+                    "{body}"
+                );
             }
-            assert!(
-                !in_app(Kind::Welcome, locale, &frame())
-                    .expect("it renders")
-                    .1
-                    .is_empty()
-            );
         }
     }
 

@@ -6,13 +6,11 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::Kind;
-
 /// A notification to be shown.
 pub(crate) struct New<'a> {
     pub(crate) id: Uuid,
     pub(crate) user_id: UserId,
-    pub(crate) kind: Kind,
+    pub(crate) kind: &'a str,
     pub(crate) data: &'a Value,
     pub(crate) idempotency_key: &'a str,
     pub(crate) event_id: EventId,
@@ -35,7 +33,7 @@ pub(crate) async fn insert(conn: &mut PgConnection, new: &New<'_>) -> Result<boo
          SELECT $1, $2, last_number, $3, $4, $5, $6, $7 FROM counter",
         new.id,
         new.user_id.0,
-        new.kind.as_str(),
+        new.kind,
         new.data,
         new.idempotency_key,
         new.event_id.0,
@@ -52,6 +50,7 @@ pub(crate) struct Stored {
     pub(crate) id: Uuid,
     pub(crate) number: i64,
     pub(crate) kind: String,
+    pub(crate) data: Value,
     pub(crate) created_at: OffsetDateTime,
     pub(crate) read_at: Option<OffsetDateTime>,
 }
@@ -82,7 +81,7 @@ pub(crate) async fn before(
                        LIMIT 1000) AS unread) AS "unread_count!",
                   coalesce(c.last_number, 0) AS "last_number!",
                   coalesce(p.locale, a.locale) AS locale,
-                  n.id AS "id?", n.number AS "number?", n.kind AS "kind?",
+                  n.id AS "id?", n.number AS "number?", n.kind AS "kind?", n.data AS "data?",
                   n.created_at AS "created_at?", n.read_at
              FROM (SELECT $1::uuid AS user_id) AS u
              LEFT JOIN notification.counters AS c USING (user_id)
@@ -118,7 +117,7 @@ pub(crate) async fn after(
                        LIMIT 1000) AS unread) AS "unread_count!",
                   coalesce(c.last_number, 0) AS "last_number!",
                   coalesce(p.locale, a.locale) AS locale,
-                  n.id AS "id?", n.number AS "number?", n.kind AS "kind?",
+                  n.id AS "id?", n.number AS "number?", n.kind AS "kind?", n.data AS "data?",
                   n.created_at AS "created_at?", n.read_at
              FROM (SELECT $1::uuid AS user_id) AS u
              LEFT JOIN notification.counters AS c USING (user_id)
@@ -147,6 +146,7 @@ struct Row {
     id: Option<Uuid>,
     number: Option<i64>,
     kind: Option<String>,
+    data: Option<Value>,
     created_at: Option<OffsetDateTime>,
     read_at: Option<OffsetDateTime>,
 }
@@ -163,14 +163,15 @@ impl Inbox {
             inbox.unread_count = row.unread_count;
             inbox.last_number = row.last_number;
             inbox.locale = row.locale;
-            if let (Some(id), Some(number), Some(kind), Some(created_at)) =
-                (row.id, row.number, row.kind, row.created_at)
+            if let (Some(id), Some(number), Some(kind), Some(data), Some(created_at)) =
+                (row.id, row.number, row.kind, row.data, row.created_at)
             {
                 let read_at = row.read_at;
                 inbox.items.push(Stored {
                     id,
                     number,
                     kind,
+                    data,
                     created_at,
                     read_at,
                 });

@@ -52,20 +52,27 @@ pub(crate) async fn put_profile(
     Ok(())
 }
 
-/// What identity told of a person.
-pub(crate) struct Account {
+/// Where and how to write to a person.
+pub(crate) struct Recipient {
     pub(crate) email: String,
+    /// Their own choice, or else what they registered in.
+    pub(crate) locale: String,
+    pub(crate) time_zone: Option<String>,
     pub(crate) registered_at: OffsetDateTime,
 }
 
 /// Nothing until identity's half has arrived.
-pub(crate) async fn account(
+pub(crate) async fn find(
     conn: &mut PgConnection,
     user_id: UserId,
-) -> Result<Option<Account>, sqlx::Error> {
+) -> Result<Option<Recipient>, sqlx::Error> {
     sqlx::query_as!(
-        Account,
-        "SELECT email, registered_at FROM notification.recipient_accounts WHERE user_id = $1",
+        Recipient,
+        r#"SELECT a.email, coalesce(p.locale, a.locale) AS "locale!", p.time_zone AS "time_zone?",
+                  a.registered_at
+             FROM notification.recipient_accounts AS a
+             LEFT JOIN notification.recipient_profiles AS p USING (user_id)
+            WHERE a.user_id = $1"#,
         user_id.0
     )
     .fetch_optional(conn)

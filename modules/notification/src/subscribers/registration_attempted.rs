@@ -14,7 +14,6 @@ pub(super) struct TellOwner {
     pub(super) outbound: Outbound,
     /// One mail per person in this long.
     pub(super) interval: Duration,
-    pub(super) lifetime: Duration,
 }
 
 #[async_trait]
@@ -36,10 +35,10 @@ impl Handle<RegistrationAttempted> for TellOwner {
             message: Message::AddressTaken {},
             // Anybody can cause this mail, as often as they like: those of one interval are one
             // cause.
-            idempotency_key: format!("address_taken:{user_id}:{}", self.interval_of(event.time)),
-            expires_at: event.time + self.lifetime,
+            idempotency_key: &format!("address_taken:{user_id}:{}", self.interval_of(event.time)),
+            expires_at: event.time + self.outbound.lifetime,
         };
-        self.outbound.queue(tx, &event, mail).await
+        self.outbound.mail(tx, &event, mail).await
     }
 }
 

@@ -9,12 +9,12 @@ use crate::{
     outbound::{NewMail, Outbound},
 };
 
-pub(super) struct SendCode {
+pub(super) struct SendVerification {
     pub(super) outbound: Outbound,
 }
 
 #[async_trait]
-impl Handle<VerificationRequested> for SendCode {
+impl Handle<VerificationRequested> for SendVerification {
     async fn handle(
         &self,
         tx: &mut Tx,
@@ -37,9 +37,9 @@ impl Handle<VerificationRequested> for SendCode {
                 code: code.clone(),
             },
             // A code that is asked for again is another event.
-            idempotency_key: format!("verification:{registration_id}:{}", event.id),
+            idempotency_key: &format!("verification:{registration_id}:{}", event.id),
             expires_at: *expires_at,
         };
-        self.outbound.queue(tx, &event, mail).await
+        self.outbound.mail(tx, &event, mail).await
     }
 }

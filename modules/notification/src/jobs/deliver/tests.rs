@@ -98,7 +98,7 @@ fn code(sender: &Sender) -> (String, Value) {
         registration_id,
         code,
     }
-    .into_columns()
+    .to_columns()
 }
 
 #[tokio::test]
