@@ -1,6 +1,9 @@
 //! Who calls: taken from the verified access token, never from another module's tables.
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 
@@ -86,5 +89,14 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
             .get::<Self>()
             .copied()
             .unwrap_or(Self(None)))
+    }
+}
+
+/// What counts as one client: an IPv4 address, or the /64 network of an IPv6 address, of which one
+/// client usually has all.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        v4 @ IpAddr::V4(_) => v4,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
     }
 }

@@ -9,6 +9,7 @@ use time::Duration;
 use crate::{
     domain::{Locale, TimeZone},
     passwords::Cost,
+    store::failures::Pauses,
 };
 
 /// As long as an access token may live at most: a signing key is kept for this long after its last
@@ -23,6 +24,15 @@ struct Section {
     max_code_attempts: u16,
     max_code_resends: u16,
     code_resend_pause_seconds: u64,
+    registration_open: bool,
+    password_sign_in: bool,
+    code_lifetime_seconds: u64,
+    max_codes_per_address: u32,
+    free_failures_per_account: u32,
+    free_failures_per_network: u32,
+    longest_pause_seconds: u64,
+    failures_memory_seconds: u64,
+    familiar_client_days: u64,
     default_locale: String,
     default_time_zone: String,
     access_token_ttl_seconds: u64,
@@ -43,6 +53,11 @@ struct Section {
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) registration: RegistrationConfig,
+    pub(crate) password_sign_in: bool,
+    pub(crate) code_lifetime: Duration,
+    pub(crate) max_codes_per_address: i64,
+    pub(crate) guesses: GuessConfig,
+    pub(crate) familiar_client_memory: Duration,
     pub(crate) default_locale: Locale,
     pub(crate) default_time_zone: TimeZone,
     pub(crate) access_token_ttl: Duration,
@@ -57,9 +72,18 @@ pub(crate) struct Config {
     pub(crate) setup_code_lifetime: Duration,
 }
 
+/// From where on guesses cost pauses, and how long these are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GuessConfig {
+    pub(crate) free_per_account: i32,
+    pub(crate) free_per_network: i32,
+    pub(crate) pauses: Pauses,
+}
+
 /// What bounds registrations.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RegistrationConfig {
+    pub(crate) open: bool,
     pub(crate) lifetime: Duration,
     pub(crate) max_per_address: i64,
     pub(crate) attempts: i16,
@@ -96,6 +120,7 @@ impl Config {
         let text = |key: &str, problem: &str| section.error(format!("{key} {problem}"));
         Ok(Self {
             registration: RegistrationConfig {
+                open: keys.registration_open,
                 lifetime: bounds.seconds(
                     "registration_lifetime_seconds",
                     keys.registration_lifetime_seconds,
@@ -118,6 +143,50 @@ impl Config {
                     0..=3_600,
                 )?,
             },
+            password_sign_in: keys.password_sign_in,
+            code_lifetime: bounds.seconds(
+                "code_lifetime_seconds",
+                keys.code_lifetime_seconds,
+                60..=3_600,
+            )?,
+            max_codes_per_address: i64::from(bounds.check(
+                "max_codes_per_address",
+                keys.max_codes_per_address,
+                1..=100,
+            )?),
+            guesses: GuessConfig {
+                free_per_account: bounds
+                    .check(
+                        "free_failures_per_account",
+                        keys.free_failures_per_account,
+                        1..=1_000,
+                    )?
+                    .cast_signed(),
+                free_per_network: bounds
+                    .check(
+                        "free_failures_per_network",
+                        keys.free_failures_per_network,
+                        1..=100_000,
+                    )?
+                    .cast_signed(),
+                pauses: Pauses {
+                    longest: bounds.seconds(
+                        "longest_pause_seconds",
+                        keys.longest_pause_seconds,
+                        1..=86_400,
+                    )?,
+                    memory: bounds.seconds(
+                        "failures_memory_seconds",
+                        keys.failures_memory_seconds,
+                        keys.longest_pause_seconds..=30 * 86_400,
+                    )?,
+                },
+            },
+            familiar_client_memory: Duration::days(
+                bounds
+                    .check("familiar_client_days", keys.familiar_client_days, 1..=3_650)?
+                    .cast_signed(),
+            ),
             default_locale: Locale::parse(&keys.default_locale)
                 .map_err(|invalid| text("default_locale", invalid))?,
             default_time_zone: TimeZone::parse(&keys.default_time_zone)

@@ -1,25 +1,30 @@
 //! Accounts, sign-in, sessions, and the keys that access tokens are signed with.
 //!
 //! - **Owns** `identity.users`, one row per account, whose address was proven first;
-//!   `identity.registrations` that wait for their code; `identity.sessions`, each a family of
-//!   refresh tokens; `identity.services`, programs that sign in with a secret;
-//!   `identity.signing_keys`; `identity.setup_codes`, for the first administrator.
-//! - **Publishes** ([`events`]) what registrations need mailed (`VerificationRequested`,
-//!   `RegistrationAttempted`), `UserRegistered`, `RoleGranted`, `SessionStarted`, `SessionEnded`,
-//!   `LoginFailed`, `ServiceRegistered`, `ServiceSecretRotated`, `ServiceDisabled`,
-//!   `SigningKeyPublished`, `SigningKeyRetired` and, on request, `UserRestated`.
+//!   `identity.registrations` that wait for their code; `identity.codes`, mailed to sign in or to set a
+//!   new password; `identity.sessions`, each a family of refresh tokens; `identity.failures`, by which
+//!   guesses get slower; `identity.familiar_clients`, from where an account was used;
+//!   `identity.services`, programs that sign in with a secret; `identity.signing_keys`;
+//!   `identity.setup_codes`, for the first administrator.
+//! - **Publishes** ([`events`]) what has to be mailed (`VerificationRequested`,
+//!   `RegistrationAttempted`, `CodeRequested`), `UserRegistered`, `RoleGranted`, `PasswordChanged`,
+//!   `SessionStarted`, `SessionEnded`, `LoginFailed`, `ServiceRegistered`, `ServiceSecretRotated`,
+//!   `ServiceDisabled`, `SigningKeyPublished`, `SigningKeyRetired` and, on request, `UserRestated`.
 //! - **Listens** to nobody.
 //! - **Serves** under `/api/v1/auth`: `registrations`, `registrations/{id}/verify` and `…/resend`,
-//!   `login`, `refresh`, `logout`, `me`, and `token` for services; the key set at
-//!   `/.well-known/jwks.json`; the page `/setup`. On the command line: `banyan user create-admin`
-//!   and `list`, `banyan service create`, `list`, `rotate` and `disable`.
+//!   `login`, `login/code` and `…/verify`, `refresh`, `logout`, `me`, `sessions`, `password/forgot`,
+//!   `…/reset` and `…/change`, and `token` for services; the key set at `/.well-known/jwks.json`; the
+//!   page `/setup`. On the command line: `banyan user create-admin` and `list`, `banyan service create`,
+//!   `list`, `rotate` and `disable`.
 //!
-//! Whether an address has an account is told to nobody who has not proven it: registering answers
-//! and takes time alike either way, and so does signing in with a wrong password.
+//! Whether an address has an account is told to nobody who has not proven it: registering, asking for
+//! a code and signing in with a wrong password answer and take time alike either way.
 
 mod accounts;
+mod codes;
 mod config;
 mod domain;
+mod guesses;
 mod http;
 mod jobs;
 mod passwords;
@@ -27,6 +32,7 @@ mod restate;
 mod services;
 mod sessions;
 mod setup;
+mod sign_in;
 mod signing;
 mod store;
 mod verbs;
@@ -71,6 +77,10 @@ struct Keys {
     verification_codes: Key,
     /// Derives refresh tokens.
     refresh_tokens: Key,
+    /// Digests what guesses are counted by.
+    guesses: Key,
+    /// Digests devices and networks.
+    familiar_clients: Key,
     /// Digests the code that lets the first administrator be made.
     setup_codes: Key,
 }
@@ -81,6 +91,8 @@ impl Keys {
             signing_keys: secrets.key("signing-keys"),
             verification_codes: secrets.key("verification-codes"),
             refresh_tokens: secrets.key("refresh-tokens"),
+            guesses: secrets.key("guesses"),
+            familiar_clients: secrets.key("familiar-clients"),
             setup_codes: secrets.key("setup-codes"),
         }
     }

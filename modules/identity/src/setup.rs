@@ -64,7 +64,7 @@ pub(crate) async fn create_admin(
     let user = NewUser {
         user_id: UserId(world.uuid()),
         email: admin.email.as_str(),
-        password_hash: &admin.password_hash,
+        password_hash: Some(&admin.password_hash),
         display_name: admin.display_name.as_ref().map(DisplayName::as_str),
         locale: config.default_locale.as_str(),
         time_zone: config.default_time_zone.as_str(),

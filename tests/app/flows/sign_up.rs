@@ -222,7 +222,15 @@ async fn bad_input_is_refused_field_by_field() {
             json!({ "email": "ada@example.com", "password": "x".repeat(10_000) }),
             "/password",
         ),
-        (json!({ "email": "ada@example.com" }), "/password"),
+        // One of those that are tried first, and one that who knows her would try.
+        (
+            json!({ "email": "ada@example.com", "password": "Passw0rd" }),
+            "/password",
+        ),
+        (
+            json!({ "email": "lovelace@example.com", "password": "lovelace1" }),
+            "/password",
+        ),
         (
             json!({ "email": "a@example.com", "password": PASSWORD, "display_name": "\u{202e}x" }),
             "/display_name",

@@ -7,6 +7,22 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 /// Longer input is no code, however much of it is dashes.
 const MAX_TYPED_BYTES: usize = 64;
 
+/// What a mailed code is good for, beside proving the address of a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CodePurpose {
+    SignIn,
+    PasswordReset,
+}
+
+impl CodePurpose {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign_in",
+            Self::PasswordReset => "password_reset",
+        }
+    }
+}
+
 /// Six digits that prove an address. A million possibilities hold only because guesses are
 /// counted, and only under a key: whoever read the digests alone would try them all.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -30,9 +46,9 @@ impl VerificationCode {
         &self.0
     }
 
-    /// What is stored of it: good for one registration only.
-    pub(crate) fn digest(&self, key: &Key, registration: Uuid) -> [u8; 32] {
-        key.mac(&[registration.as_bytes(), self.0.as_bytes()])
+    /// What is stored of it: good for one registration, or one request for a code, only.
+    pub(crate) fn digest(&self, key: &Key, id: Uuid) -> [u8; 32] {
+        key.mac(&[id.as_bytes(), self.0.as_bytes()])
     }
 }
 

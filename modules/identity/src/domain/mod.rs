@@ -1,6 +1,7 @@
 //! What accounts, registrations, sessions and services are made of: types that cannot be wrong.
 
 mod code;
+mod device;
 mod email;
 mod password;
 mod refresh_token;
@@ -10,7 +11,8 @@ mod service;
 pub(crate) use kernel::person::{DisplayName, Invalid, Locale, TimeZone};
 
 pub(crate) use self::{
-    code::{SetupCode, VerificationCode},
+    code::{CodePurpose, SetupCode, VerificationCode},
+    device::Device,
     email::Email,
     password::Password,
     refresh_token::RefreshToken,

@@ -21,6 +21,17 @@ pub(crate) enum Error {
     EmailTaken,
     #[error("address or password is wrong")]
     InvalidCredentials,
+    #[error("too many wrong guesses")]
+    TooManyAttempts { retry_after: u32 },
+    /// Told to nobody but who proved to be the holder.
+    #[error("the account is suspended")]
+    Suspended,
+    #[error("nobody signs in with a password here")]
+    PasswordSignInOff,
+    #[error("nobody registers here")]
+    RegistrationClosed,
+    #[error("there is no such thing of the caller's")]
+    NotFound,
     #[error("the refresh token is not valid")]
     InvalidRefreshToken,
     /// The access token is good, but what it stands for is gone.
@@ -57,6 +68,32 @@ impl From<Error> for Problem {
                 "invalid-credentials",
                 "Address or password is wrong",
             ),
+            Error::TooManyAttempts { retry_after } => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-attempts",
+                "Too many wrong guesses",
+            )
+            .detail("Wait a little, or sign in with a code sent by mail.")
+            .retry_after(retry_after),
+            Error::Suspended => Self::new(
+                StatusCode::FORBIDDEN,
+                "account-suspended",
+                "The account is suspended",
+            )
+            .detail("Ask whoever looks after this installation."),
+            Error::PasswordSignInOff => Self::new(
+                StatusCode::FORBIDDEN,
+                "password-sign-in-off",
+                "Nobody signs in with a password here",
+            )
+            .detail("Ask for a code by mail instead."),
+            Error::RegistrationClosed => Self::new(
+                StatusCode::FORBIDDEN,
+                "registration-closed",
+                "Nobody can register here",
+            )
+            .detail("Ask whoever looks after this installation for an account."),
+            Error::NotFound => Self::not_found(),
             Error::InvalidRefreshToken => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "invalid-refresh-token",

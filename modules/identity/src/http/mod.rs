@@ -1,13 +1,15 @@
 //! The routes of the module.
 
 mod cache;
-mod error;
+pub(crate) mod error;
 mod jwks;
 mod login;
 mod logout;
 mod me;
+mod password;
 mod refresh;
 mod registrations;
+mod sessions;
 mod setup;
 mod token;
 mod tokens;
@@ -26,7 +28,20 @@ pub(crate) fn routes() -> Routes<Arc<State>> {
         .route(Public, routes!(registrations::register::register))
         .route(Public, routes!(registrations::verify::verify))
         .route(Public, routes!(registrations::resend::resend))
-        .route(Public, routes!(login::login))
+        .route(Public, routes!(login::password::login))
+        .route(Public, routes!(login::code::request_sign_in_code))
+        .route(Public, routes!(login::verify_code::sign_in_with_code))
+        .route(Public, routes!(password::forgot::forgot_password))
+        .route(Public, routes!(password::reset::reset_password))
+        .route(Authenticated, routes!(password::change::change_password))
+        .route(
+            Authenticated,
+            routes!(
+                sessions::list::list_sessions,
+                sessions::end_others::end_other_sessions
+            ),
+        )
+        .route(Authenticated, routes!(sessions::end::end_session))
         .route(Public, routes!(refresh::refresh))
         .route(Public, routes!(logout::logout))
         .route(Public, routes!(token::token))
@@ -56,6 +71,14 @@ mod tests {
                 "POST /api/v1/auth/registrations/{id}/verify Public",
                 "POST /api/v1/auth/registrations/{id}/resend Public",
                 "POST /api/v1/auth/login Public",
+                "POST /api/v1/auth/login/code Public",
+                "POST /api/v1/auth/login/code/verify Public",
+                "POST /api/v1/auth/password/forgot Public",
+                "POST /api/v1/auth/password/reset Public",
+                "POST /api/v1/auth/password/change Authenticated",
+                "GET /api/v1/auth/sessions Authenticated",
+                "DELETE /api/v1/auth/sessions Authenticated",
+                "DELETE /api/v1/auth/sessions/{id} Authenticated",
                 "POST /api/v1/auth/refresh Public",
                 "POST /api/v1/auth/logout Public",
                 "POST /api/v1/auth/token Public",

@@ -76,6 +76,7 @@ pub(crate) async fn refresh(
         Generation {
             user_id: rotated.user_id,
             roles: rotated.roles,
+            tokens_from: rotated.tokens_from,
             session_id: token.session,
             generation: rotated.generation,
             tokens_expire_at: rotated.tokens_expire_at,

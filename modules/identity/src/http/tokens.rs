@@ -8,12 +8,12 @@ use utoipa::ToSchema;
 use crate::{
     State,
     domain::RefreshToken,
-    events::SignInMethod,
     http::{
         cache::{self, Cached},
         error::Error,
     },
     sessions,
+    sign_in::Proven,
     signing::{Grant, Holder, Keys},
 };
 
@@ -41,17 +41,16 @@ pub(crate) async fn begin_session(
     state: &State,
     tx: &mut Tx,
     keys: &Keys,
-    user_id: UserId,
-    roles: Vec<String>,
-    method: SignInMethod,
+    holder: Proven,
     now: OffsetDateTime,
 ) -> Result<TokenReply, Error> {
-    let session_id = SessionId(state.db.world().uuid());
-    let session = sessions::start(tx, &state.config, session_id, user_id, method, now).await?;
+    let user_id = holder.user_id;
+    let session = sessions::start(tx, state, holder, now).await?;
     let first = Generation {
         user_id,
-        roles,
-        session_id,
+        roles: session.roles,
+        tokens_from: session.tokens_from,
+        session_id: session.session_id,
         generation: 1,
         tokens_expire_at: session.tokens_expire_at,
     };
@@ -62,6 +61,8 @@ pub(crate) async fn begin_session(
 pub(crate) struct Generation {
     pub(crate) user_id: UserId,
     pub(crate) roles: Vec<String>,
+    /// They are issued then at the earliest.
+    pub(crate) tokens_from: Option<OffsetDateTime>,
     pub(crate) session_id: SessionId,
     pub(crate) generation: i64,
     pub(crate) tokens_expire_at: OffsetDateTime,
@@ -77,6 +78,7 @@ pub(crate) fn reply(
     let Generation {
         user_id,
         roles,
+        tokens_from,
         session_id,
         generation,
         tokens_expire_at,
@@ -93,7 +95,7 @@ pub(crate) fn reply(
                 session_id,
                 roles,
             },
-            issued_at: now,
+            issued_at: tokens_from.map_or(now, |from| from.max(now)),
             expires_at: tokens_expire_at,
         },
     )?;

@@ -1,7 +1,7 @@
 //! Timed work. Each job does a bounded amount and may run twice at once, on any instance.
 
 mod end_expired_sessions;
-mod purge_expired_registrations;
+mod purge_expired;
 mod rotate_signing_keys;
 
 use std::sync::Arc;
@@ -26,10 +26,12 @@ pub(crate) fn jobs(db: &Db, signing_keys: &Key, config: &Config) -> Vec<Job> {
             }),
         },
         Job {
-            name: "purge_expired_registrations",
+            name: "purge_expired",
             schedule: "10 */10 * * * *",
-            run: Arc::new(purge_expired_registrations::PurgeExpiredRegistrations {
+            run: Arc::new(purge_expired::PurgeExpired {
                 db: db.clone(),
+                failures_memory: config.guesses.pauses.memory,
+                familiar_client_memory: config.familiar_client_memory,
             }),
         },
         Job {

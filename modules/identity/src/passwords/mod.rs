@@ -77,6 +77,11 @@ impl Passwords {
         .await
     }
 
+    /// Was it hashed at another cost than is configured now?
+    pub(crate) fn is_outdated(&self, stored: &str) -> bool {
+        !phc::has_cost(stored, self.cost)
+    }
+
     /// Is it the password of this hash? Without a hash it takes as long to say no.
     pub(crate) async fn verify(
         &self,

@@ -84,6 +84,16 @@ pub(crate) fn verify(
     Ok(constant_time_eq(&output, expected.as_bytes()))
 }
 
+/// Was it hashed at this cost?
+pub(crate) fn has_cost(stored: &str, cost: Cost) -> bool {
+    let stored = PasswordHash::new(stored).ok();
+    let params = stored.and_then(|stored| Params::try_from(&stored).ok());
+    params.is_some_and(|stored| {
+        let of_it = (stored.m_cost(), stored.t_cost(), stored.p_cost());
+        of_it == (cost.memory_kib, cost.passes, cost.lanes)
+    })
+}
+
 pub(crate) fn encode(cost: Cost, salt: &[u8; 16], output: &[u8; OUTPUT_BYTES]) -> String {
     let bounded = "16 and 32 bytes are within a PHC string's bounds";
     PasswordHash {

@@ -1,5 +1,8 @@
 //! All the SQL.
 
+pub(crate) mod codes;
+pub(crate) mod failures;
+pub(crate) mod familiar_clients;
 pub(crate) mod registrations;
 pub(crate) mod services;
 pub(crate) mod sessions;

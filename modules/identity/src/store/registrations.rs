@@ -11,7 +11,8 @@ use crate::{config::RegistrationConfig, domain::Email};
 pub(crate) struct NewRegistration<'a> {
     pub(crate) registration_id: Uuid,
     pub(crate) email: &'a Email,
-    pub(crate) password_hash: &'a str,
+    /// None for an account that signs in with mailed codes.
+    pub(crate) password_hash: Option<&'a str>,
     pub(crate) display_name: Option<&'a str>,
     pub(crate) locale: &'a str,
     pub(crate) time_zone: &'a str,
@@ -93,8 +94,9 @@ pub(crate) async fn insert(
 /// A registration whose code is being tried.
 pub(crate) struct Attempted {
     pub(crate) email: String,
-    /// None when the address had an account before.
     pub(crate) password_hash: Option<String>,
+    /// Set when the address had an account before.
+    pub(crate) existing_user_id: Option<UserId>,
     pub(crate) display_name: Option<String>,
     pub(crate) locale: String,
     pub(crate) time_zone: String,
@@ -110,10 +112,11 @@ pub(crate) async fn attempt(
 ) -> Result<Option<Attempted>, sqlx::Error> {
     sqlx::query_as!(
         Attempted,
-        "UPDATE identity.registrations
-            SET attempts_left = attempts_left - 1
-          WHERE registration_id = $1 AND attempts_left > 0 AND expires_at > $2
-         RETURNING email, password_hash, display_name, locale, time_zone, code_digest",
+        r#"UPDATE identity.registrations
+              SET attempts_left = attempts_left - 1
+            WHERE registration_id = $1 AND attempts_left > 0 AND expires_at > $2
+           RETURNING email, password_hash, existing_user_id AS "existing_user_id: UserId",
+                     display_name, locale, time_zone, code_digest"#,
         registration_id,
         now
     )

@@ -8,12 +8,28 @@ use crate::domain::RefreshToken;
 
 /// A session that begins, with its first generation of tokens.
 #[derive(Debug)]
-pub(crate) struct NewSession {
+pub(crate) struct NewSession<'a> {
     pub(crate) session_id: SessionId,
     pub(crate) user_id: UserId,
+    /// The hash that a password was checked against: it must not have been changed since.
+    pub(crate) password_hash: Option<&'a str>,
+    pub(crate) device: Option<&'a str>,
+    pub(crate) address: Option<String>,
+    /// Of device and network.
+    pub(crate) client_digest: &'a [u8; 32],
     pub(crate) idle_expires_at: OffsetDateTime,
     pub(crate) expires_at: OffsetDateTime,
     pub(crate) tokens_expire_at: OffsetDateTime,
+}
+
+/// A session that has begun.
+pub(crate) struct Begun {
+    pub(crate) roles: Vec<String>,
+    pub(crate) tokens_from: Option<OffsetDateTime>,
+    /// The account was used before, and not from such a device and network.
+    pub(crate) unfamiliar: bool,
+    /// Sessions of the account, this one not counted.
+    pub(crate) others: i64,
 }
 
 /// A session that ended.
@@ -24,28 +40,70 @@ pub(crate) struct Ended {
     pub(crate) tokens_expire_at: OffsetDateTime,
 }
 
-/// Begins a session. A user who has `max_per_user` already loses the oldest, which are returned.
+/// Begins a session, and makes the client a familiar one. Nothing when the account has been suspended
+/// or deleted, or its password changed, since the holder was asked: whoever does that waits for this
+/// transaction, or is waited for.
 pub(crate) async fn insert(
     conn: &mut PgConnection,
-    session: &NewSession,
-    max_per_user: i64,
+    session: &NewSession<'_>,
     now: OffsetDateTime,
+) -> Result<Option<Begun>, sqlx::Error> {
+    sqlx::query_as!(
+        Begun,
+        r#"WITH account AS (
+               SELECT user_id, roles, tokens_from
+                 FROM identity.users
+                WHERE user_id = $2 AND suspended_at IS NULL
+                  AND ($3::text IS NULL OR password_hash = $3)
+                  FOR SHARE
+           ), begun AS (
+               INSERT INTO identity.sessions
+                   (session_id, user_id, generation, rotated_at, started_at, last_used_at,
+                    idle_expires_at, expires_at, tokens_expire_at, device, address)
+               SELECT $1, user_id, 1, $4, $4, $4, $5, $6, $7, $8, $9 FROM account
+           ), familiar AS (
+               INSERT INTO identity.familiar_clients AS f (user_id, client_digest, last_seen_at)
+               SELECT user_id, $10, $4 FROM account
+               ON CONFLICT (user_id, client_digest)
+                  DO UPDATE SET last_seen_at = greatest(f.last_seen_at, excluded.last_seen_at)
+               RETURNING xmax = 0 AS is_new
+           )
+           SELECT roles, tokens_from,
+                  familiar.is_new AND EXISTS (SELECT FROM identity.familiar_clients
+                                               WHERE user_id = $2) AS "unfamiliar!",
+                  (SELECT count(*) FROM identity.sessions WHERE user_id = $2) AS "others!"
+             FROM account, familiar"#,
+        session.session_id.0,
+        session.user_id.0,
+        session.password_hash,
+        now,
+        session.idle_expires_at,
+        session.expires_at,
+        session.tokens_expire_at,
+        session.device,
+        session.address,
+        &session.client_digest[..]
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Ends the oldest sessions of a user beyond the newest `max_per_user`.
+pub(crate) async fn end_surplus(
+    conn: &mut PgConnection,
+    user_id: UserId,
+    max_per_user: i64,
 ) -> Result<Vec<Ended>, sqlx::Error> {
     // Locked rows are being used or ended just now. Skipping them keeps two sign-ins of one user
     // from waiting for each other; the next one catches up.
     sqlx::query_as!(
         Ended,
-        r#"WITH begun AS (
-               INSERT INTO identity.sessions
-                   (session_id, user_id, generation, rotated_at, started_at, idle_expires_at,
-                    expires_at, tokens_expire_at)
-               VALUES ($1, $2, 1, $3, $3, $4, $5, $6)
-           ), surplus AS (
+        r#"WITH surplus AS (
                SELECT session_id
                  FROM identity.sessions
-                WHERE user_id = $2
+                WHERE user_id = $1
                 ORDER BY session_id DESC
-               OFFSET $7::bigint - 1
+               OFFSET $2
                 LIMIT 100
            )
            DELETE FROM identity.sessions
@@ -55,13 +113,85 @@ pub(crate) async fn insert(
                                     FOR UPDATE OF s SKIP LOCKED)
            RETURNING session_id AS "session_id: SessionId", user_id AS "user_id: UserId",
                      tokens_expire_at"#,
-        session.session_id.0,
-        session.user_id.0,
-        now,
-        session.idle_expires_at,
-        session.expires_at,
-        session.tokens_expire_at,
+        user_id.0,
         max_per_user
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// A session as its owner knows it.
+pub(crate) struct Session {
+    pub(crate) session_id: SessionId,
+    pub(crate) device: Option<String>,
+    pub(crate) address: Option<String>,
+    pub(crate) started_at: OffsetDateTime,
+    pub(crate) last_used_at: OffsetDateTime,
+    pub(crate) expires_at: OffsetDateTime,
+}
+
+/// The living sessions of a user, the newest first; at most `limit`.
+pub(crate) async fn of_user(
+    conn: &mut PgConnection,
+    user_id: UserId,
+    now: OffsetDateTime,
+    limit: i64,
+) -> Result<Vec<Session>, sqlx::Error> {
+    sqlx::query_as!(
+        Session,
+        r#"SELECT session_id AS "session_id: SessionId", device, address, started_at,
+                  greatest(rotated_at, last_used_at) AS "last_used_at!",
+                  idle_expires_at AS expires_at
+             FROM identity.sessions
+            WHERE user_id = $1 AND idle_expires_at > $2
+            ORDER BY session_id DESC
+            LIMIT $3"#,
+        user_id.0,
+        now,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Ends one session of a user, if it is theirs.
+pub(crate) async fn end_of(
+    conn: &mut PgConnection,
+    user_id: UserId,
+    session_id: SessionId,
+) -> Result<Option<Ended>, sqlx::Error> {
+    sqlx::query_as!(
+        Ended,
+        r#"DELETE FROM identity.sessions
+            WHERE session_id = $1 AND user_id = $2
+           RETURNING session_id AS "session_id: SessionId", user_id AS "user_id: UserId",
+                     tokens_expire_at"#,
+        session_id.0,
+        user_id.0
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Ends all sessions of a user, but for one that may stay.
+pub(crate) async fn end_all(
+    conn: &mut PgConnection,
+    user_id: UserId,
+    but: Option<SessionId>,
+) -> Result<Vec<Ended>, sqlx::Error> {
+    // In one order, so that two who end them at once do not wait for each other in a circle.
+    sqlx::query_as!(
+        Ended,
+        r#"DELETE FROM identity.sessions
+            WHERE session_id IN (SELECT session_id
+                                   FROM identity.sessions
+                                  WHERE user_id = $1 AND session_id IS DISTINCT FROM $2
+                                  ORDER BY session_id
+                                    FOR UPDATE)
+           RETURNING session_id AS "session_id: SessionId", user_id AS "user_id: UserId",
+                     tokens_expire_at"#,
+        user_id.0,
+        but.map(|session| session.0)
     )
     .fetch_all(conn)
     .await
@@ -72,6 +202,7 @@ pub(crate) async fn insert(
 pub(crate) struct Rotated {
     pub(crate) user_id: UserId,
     pub(crate) roles: Vec<String>,
+    pub(crate) tokens_from: Option<OffsetDateTime>,
     /// Of the refresh token to hand out.
     pub(crate) generation: i64,
     pub(crate) tokens_expire_at: OffsetDateTime,
@@ -110,7 +241,7 @@ pub(crate) async fn rotate(
               AND (s.generation = $2::bigint
                    OR s.generation = $2::bigint + 1 AND s.rotated_at > $6)
               AND s.idle_expires_at > $3
-           RETURNING u.user_id AS "user_id: UserId", u.roles, s.generation,
+           RETURNING u.user_id AS "user_id: UserId", u.roles, u.tokens_from, s.generation,
                      least(s.expires_at, $5) AS "tokens_expire_at!""#,
         token.session.0,
         token.generation,

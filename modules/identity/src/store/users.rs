@@ -10,7 +10,7 @@ use crate::domain::Email;
 pub(crate) struct NewUser<'a> {
     pub(crate) user_id: UserId,
     pub(crate) email: &'a str,
-    pub(crate) password_hash: &'a str,
+    pub(crate) password_hash: Option<&'a str>,
     pub(crate) display_name: Option<&'a str>,
     pub(crate) locale: &'a str,
     pub(crate) time_zone: &'a str,
@@ -43,26 +43,94 @@ pub(crate) async fn insert(
     Ok(done.rows_affected() == 1)
 }
 
-/// What signing in needs.
-pub(crate) struct Credentials {
-    pub(crate) user_id: UserId,
-    pub(crate) password_hash: String,
-    pub(crate) roles: Vec<String>,
+/// What a wrong password would count against: the account, for strangers or for a familiar client, and
+/// the network.
+#[derive(Clone, Copy)]
+pub(crate) struct Counters<'a> {
+    pub(crate) stranger: &'a [u8; 32],
+    pub(crate) friend: &'a [u8; 32],
+    pub(crate) network: Option<&'a [u8; 32]>,
 }
 
-pub(crate) async fn credentials(
+/// What signing in with a password needs; the same for an address without an account, but for it.
+pub(crate) struct Look {
+    pub(crate) user_id: Option<UserId>,
+    pub(crate) password_hash: Option<String>,
+    pub(crate) suspended: bool,
+    /// The account was used from this client before.
+    pub(crate) familiar: bool,
+    /// No guess is allowed before.
+    pub(crate) blocked_until: Option<OffsetDateTime>,
+    /// So much has failed that a further failure costs a pause.
+    pub(crate) costs_pauses: bool,
+}
+
+pub(crate) async fn look(
     conn: &mut PgConnection,
     email: &Email,
-) -> Result<Option<Credentials>, sqlx::Error> {
+    client_digest: &[u8; 32],
+    counters: Counters<'_>,
+    now: OffsetDateTime,
+) -> Result<Look, sqlx::Error> {
     sqlx::query_as!(
-        Credentials,
-        r#"SELECT user_id AS "user_id: UserId", password_hash, roles
-             FROM identity.users
-            WHERE email_canonical = $1"#,
-        email.canonical()
+        Look,
+        r#"SELECT u.user_id AS "user_id?: UserId", u.password_hash AS "password_hash?",
+                  u.suspended_at IS NOT NULL AS "suspended!",
+                  c.user_id IS NOT NULL AS "familiar!",
+                  CASE WHEN greatest(a.blocked_until, n.blocked_until) > $6
+                       THEN greatest(a.blocked_until, n.blocked_until) END AS blocked_until,
+                  coalesce(a.failures >= a.free, false) OR coalesce(n.failures >= n.free, false)
+                      AS "costs_pauses!"
+             FROM (VALUES (1)) AS one
+             LEFT JOIN identity.users AS u ON u.email_canonical = $1
+             LEFT JOIN identity.familiar_clients AS c
+                    ON c.user_id = u.user_id AND c.client_digest = $2
+             LEFT JOIN identity.failures AS a
+                    ON a.key = CASE WHEN c.user_id IS NULL THEN $3::bytea ELSE $4::bytea END
+             LEFT JOIN identity.failures AS n ON n.key = $5"#,
+        email.canonical(),
+        &client_digest[..],
+        &counters.stranger[..],
+        &counters.friend[..],
+        counters.network.map(|key| &key[..]),
+        now
     )
-    .fetch_optional(conn)
+    .fetch_one(conn)
     .await
+}
+
+/// Puts a hash of the same password in place of one; false when it was replaced in the meantime.
+pub(crate) async fn replace_hash(
+    conn: &mut PgConnection,
+    user_id: UserId,
+    old: &str,
+    new: &str,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE identity.users SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2",
+        user_id.0,
+        old,
+        new
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Sets another password, whatever it was before.
+pub(crate) async fn set_password(
+    conn: &mut PgConnection,
+    user_id: UserId,
+    password_hash: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE identity.users SET password_hash = $2 WHERE user_id = $1",
+        user_id.0,
+        password_hash
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// An account as its owner, administrators and other modules see it.

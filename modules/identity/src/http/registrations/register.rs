@@ -23,9 +23,10 @@ use crate::{
 pub(crate) struct RegisterRequest {
     #[schema(max_length = 254, examples("ada@example.org"))]
     email: String,
-    /// At least 8 characters, at most 256 bytes; anything goes.
-    #[schema(value_type = String, format = Password, min_length = 8, max_length = 256)]
-    password: Secret,
+    /// At least 8 characters, at most 256 bytes, and none of the common ones. Without one, codes by
+    /// mail sign in.
+    #[schema(value_type = Option<String>, format = Password, min_length = 8, max_length = 256)]
+    password: Option<Secret>,
     #[schema(min_length = 1, max_length = 100, examples("Ada Lovelace"))]
     display_name: Option<String>,
     /// BCP 47.
@@ -40,7 +41,7 @@ pub(crate) struct RegisterRequest {
 #[derive(Debug)]
 struct Registration {
     email: Email,
-    password: Password,
+    password: Option<Password>,
     display_name: Option<DisplayName>,
     locale: Locale,
     time_zone: TimeZone,
@@ -51,7 +52,12 @@ impl RegisterRequest {
     fn parse(self, config: &Config) -> Result<Registration, Vec<FieldError>> {
         let mut errors = Vec::new();
         let email = check(&mut errors, "/email", Email::parse(&self.email));
-        let password = check(&mut errors, "/password", Password::parse(&self.password));
+        let words = [Some(&*self.email), self.display_name.as_deref()];
+        let words: Vec<&str> = words.into_iter().flatten().collect();
+        let password = self.password.and_then(|password| {
+            let parsed = Password::parse(&password, &words);
+            check(&mut errors, "/password", parsed)
+        });
         let display_name = optional(
             &mut errors,
             "/display_name",
@@ -60,8 +66,8 @@ impl RegisterRequest {
         );
         let locale = optional(&mut errors, "/locale", self.locale, Locale::parse);
         let time_zone = optional(&mut errors, "/time_zone", self.time_zone, TimeZone::parse);
-        match (email, password) {
-            (Some(email), Some(password)) if errors.is_empty() => Ok(Registration {
+        match email {
+            Some(email) if errors.is_empty() => Ok(Registration {
                 email,
                 password,
                 display_name,
@@ -111,6 +117,7 @@ pub(crate) struct RegistrationResponse {
         (status = 202, description = "If the address can be registered, a code is on its way to it",
          body = RegistrationResponse),
         (status = 400, description = "The body is not JSON", body = Problem),
+        (status = 403, description = "Nobody can register here: `registration-closed`", body = Problem),
         (status = 415, description = "The body is of another type", body = Problem),
         (status = 422, description = "Some fields are not valid", body = Problem),
         (status = 503, description = "Too many are registering; see Retry-After", body = Problem),
@@ -121,10 +128,18 @@ pub(crate) async fn register(
     Shared(state): Shared<Arc<State>>,
     Json(request): Json<RegisterRequest>,
 ) -> Result<(StatusCode, Json<RegistrationResponse>), Error> {
+    if !state.config.registration.open {
+        return Err(Error::RegistrationClosed);
+    }
     let new = request.parse(&state.config).map_err(Error::Invalid)?;
     // Whoever has the address: what is only done for a free one can be timed.
-    let place = state.passwords.reserve()?;
-    let password_hash = state.passwords.hash(place, new.password).await?;
+    let password_hash = match new.password {
+        Some(password) => {
+            let place = state.passwords.reserve()?;
+            Some(state.passwords.hash(place, password).await?)
+        }
+        None => None,
+    };
     let bounds = state.config.registration;
     let world = state.db.world();
     let now = world.now();
@@ -139,7 +154,7 @@ pub(crate) async fn register(
         &NewRegistration {
             registration_id: id,
             email: &new.email,
-            password_hash: &password_hash,
+            password_hash: password_hash.as_deref(),
             display_name: new.display_name.as_ref().map(DisplayName::as_str),
             locale: new.locale.as_str(),
             time_zone: new.time_zone.as_str(),
@@ -179,6 +194,8 @@ mod tests {
         assert_eq!(new.email.as_str(), "Ada@example.org");
         assert_eq!(new.locale.as_str(), "en");
         assert_eq!(new.time_zone.as_str(), "UTC");
+        let without = parse(r#"{"email": "Ada@example.org"}"#).unwrap();
+        assert!(without.password.is_none());
         let full = r#"{"email": "a@example.org", "password": "correct horse",
                        "display_name": " Ada ", "locale": "de-at", "time_zone": "Europe/Vienna"}"#;
         let new = parse(full).unwrap();

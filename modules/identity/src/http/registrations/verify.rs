@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use axum::{extract::State as Shared, http::StatusCode};
-use kernel::{Json, Path, Problem, Secret, UserId, secret::constant_time_eq};
+use kernel::{FieldError, Json, Path, Problem, Secret, UserId, secret::constant_time_eq};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     State, accounts,
-    domain::{USER, VerificationCode},
-    events::SignInMethod,
+    domain::{Password, USER, VerificationCode},
     http::{
         error::Error,
         tokens::{self, TokenReply, TokenResponse},
     },
+    sessions::Proof,
+    sign_in::Proven,
     store::{self, users::NewUser},
 };
 
@@ -25,12 +26,17 @@ pub(crate) struct VerifyRequest {
     /// Six digits; spaces and dashes do not matter.
     #[schema(value_type = String, examples("123456"))]
     code: Secret,
+    /// Takes the place of the one that was given when registering. A client that did not register
+    /// itself, but was opened by the link in the mail, asks the person for one: else whoever registered
+    /// a stranger's address would know the password.
+    #[schema(value_type = Option<String>, format = Password, min_length = 8, max_length = 256)]
+    password: Option<Secret>,
 }
 
 /// Proves the address, which makes the account and signs in.
 ///
-/// Only the client that registered knows the registration's id, and only the mailbox the code: the
-/// password that was given when registering is the account's because it takes both.
+/// Only the client that registered, and who reads the mail, know the registration's id, and only the
+/// mailbox the code.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/registrations/{id}/verify",
@@ -55,6 +61,13 @@ pub(crate) async fn verify(
     Path(id): Path<Uuid>,
     Json(request): Json<VerifyRequest>,
 ) -> Result<(StatusCode, TokenReply), Error> {
+    let password = match &request.password {
+        Some(password) => Some(
+            Password::parse(password, &[])
+                .map_err(|invalid| Error::Invalid(vec![FieldError::new("/password", invalid)]))?,
+        ),
+        None => None,
+    };
     let code = VerificationCode::parse(request.code.expose()).ok_or(Error::VerificationFailed)?;
     let digest = code.digest(&state.keys.verification_codes, id);
     let keys = state.signer.keys().await?;
@@ -65,12 +78,20 @@ pub(crate) async fn verify(
     let attempted = store::registrations::attempt(&mut tx, id, now)
         .await?
         .ok_or(Error::VerificationFailed)?;
-    let right = constant_time_eq(&digest, &attempted.code_digest);
-    // No hash: the address had an account, and the code was never mailed. A lucky guess is wrong.
-    let Some(password_hash) = attempted.password_hash.filter(|_| right) else {
+    // Of an address that had an account, the code was never mailed: a lucky guess is wrong.
+    let free = attempted.existing_user_id.is_none();
+    if !(constant_time_eq(&digest, &attempted.code_digest) && free) {
         // Committed, so that the attempt counts.
         tx.commit().await?;
         return Err(Error::VerificationFailed);
+    }
+    let password_hash = match password {
+        // The row stays locked meanwhile, which only others who try this very code notice.
+        Some(password) => {
+            let place = state.passwords.reserve()?;
+            Some(state.passwords.hash(place, password).await?)
+        }
+        None => attempted.password_hash,
     };
 
     let user_id = UserId(world.uuid());
@@ -78,7 +99,7 @@ pub(crate) async fn verify(
     let user = NewUser {
         user_id,
         email: &attempted.email,
-        password_hash: &password_hash,
+        password_hash: password_hash.as_deref(),
         display_name: attempted.display_name.as_deref(),
         locale: &attempted.locale,
         time_zone: &attempted.time_zone,
@@ -89,8 +110,12 @@ pub(crate) async fn verify(
         return Err(Error::EmailTaken);
     }
     store::registrations::delete(&mut tx, id).await?;
-    let method = SignInMethod::Registration;
-    let reply = tokens::begin_session(&state, &mut tx, &keys, user_id, roles, method, now).await?;
+    let holder = Proven {
+        user_id,
+        proof: Proof::Registration,
+        guess: None,
+    };
+    let reply = tokens::begin_session(&state, &mut tx, &keys, holder, now).await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, reply))
 }

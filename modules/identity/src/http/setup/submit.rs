@@ -46,8 +46,8 @@ impl SetupRequest {
     fn parse(&self) -> Result<Submission, InvalidFields> {
         let mut invalid = InvalidFields::default();
         let email = Email::parse(&self.email).map_err(|wrong| invalid.email = Some(wrong));
-        let password =
-            Password::parse(&self.password).map_err(|wrong| invalid.password = Some(wrong));
+        let password = Password::parse(&self.password, &[&self.email, &self.display_name])
+            .map_err(|wrong| invalid.password = Some(wrong));
         // An empty field of a form is one that was left out.
         let display_name = Some(self.display_name.trim())
             .filter(|name| !name.is_empty())

@@ -57,8 +57,14 @@ pub(super) async fn run(context: Context, arguments: &ArgMatches) -> anyhow::Res
     if grant(&context.db, &email).await? {
         return Ok(());
     }
+    let words = [
+        Some(email.as_str()),
+        display_name.as_ref().map(DisplayName::as_str),
+    ];
+    let words: Vec<&str> = words.into_iter().flatten().collect();
     let password = tokio::task::spawn_blocking(read_password).await??;
-    let password = Password::parse(&password).map_err(|invalid| wrong("the password", invalid))?;
+    let password =
+        Password::parse(&password, &words).map_err(|invalid| wrong("the password", invalid))?;
     let passwords = Passwords::new(context.world.clone(), config.hash_cost, 1, 1);
     let admin = NewAdmin {
         email,

@@ -10,12 +10,11 @@ use utoipa::ToSchema;
 use crate::{
     State,
     domain::{Email, Password},
-    events::{LoginFailed, SignInMethod},
     http::{
         error::Error,
         tokens::{self, TokenReply, TokenResponse},
     },
-    store,
+    sign_in,
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -29,7 +28,8 @@ pub(crate) struct LoginRequest {
 
 /// Signs in with address and password.
 ///
-/// Begins a session. Who is refused is not told whether the address or the password was wrong.
+/// Begins a session. Who is refused is not told whether the address or the password was wrong. After some
+/// wrong passwords in a row at one account, or from one network, each further one costs a pause.
 #[utoipa::path(
     post,
     path = "/api/v1/auth/login",
@@ -42,6 +42,10 @@ pub(crate) struct LoginRequest {
          body = Problem),
         (status = 415, description = "The body is of another type", body = Problem),
         (status = 422, description = "Fields are missing or unknown", body = Problem),
+        (status = 403, description = "The account is suspended: `account-suspended`; or passwords are \
+                                      not used here: `password-sign-in-off`", body = Problem),
+        (status = 429, description = "Too many wrong guesses: `too-many-attempts`, see Retry-After",
+         body = Problem),
         (status = 503, description = "Too many are signing in; see Retry-After", body = Problem),
     )
 )]
@@ -57,29 +61,11 @@ pub(crate) async fn login(
     ) else {
         return Err(Error::InvalidCredentials);
     };
-    let place = state.passwords.reserve()?;
-    // The connection goes back before hashing, which takes longer than all statements together.
-    let found = {
-        let mut conn = state.db.pool().acquire().await?;
-        store::users::credentials(&mut conn, &email).await?
-    };
-    let (user, hash) = found
-        .map(|found| ((found.user_id, found.roles), found.password_hash))
-        .unzip();
-    let verified = state.passwords.verify(place, password, hash).await?;
-    let user_id = user.as_ref().map(|(user_id, _)| *user_id);
-    let Some((user_id, roles)) = user.filter(|_| verified) else {
-        let mut tx = state.db.begin().await?;
-        tx.publish(&LoginFailed { user_id });
-        tx.commit().await?;
-        return Err(Error::InvalidCredentials);
-    };
-
+    let holder = sign_in::check_password(&state, &email, password).await?;
     let keys = state.signer.keys().await?;
     let now = state.db.world().now();
     let mut tx = state.db.begin().await?;
-    let method = SignInMethod::Password;
-    let reply = tokens::begin_session(&state, &mut tx, &keys, user_id, roles, method, now).await?;
+    let reply = tokens::begin_session(&state, &mut tx, &keys, holder, now).await?;
     tx.commit().await?;
     Ok(reply)
 }
