@@ -37,7 +37,7 @@ secret() {
 }
 [ -s "$data/sealing_key" ] || openssl rand -base64 32 | secret "$data/sealing_key"
 
-for port in 4222 8080 8081 8082 8083 8084 ${with_analytics:+8090} 8222; do
+for port in 4222 8080 8081 8082 8083 8084 ${with_analytics:+8090} 8222 9080 9081 9082 9083 9084; do
     if (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
         echo "port $port is in use: stop what listens there" >&2
         exit 1
@@ -151,6 +151,7 @@ Banyan runs as five processes: http://localhost:8080
   profile        http://127.0.0.1:8082
   notification   http://127.0.0.1:8083
   logging        http://127.0.0.1:8084
+  metrics        http://127.0.0.1:9080/metrics, and on 9081 to 9084
   NATS           nats://127.0.0.1:4222, http://127.0.0.1:8222
   logs           $data/*.log
   commands       BANYAN_ENV=$BANYAN_ENV BANYAN_CONFIG=config/split $program user list

@@ -10,7 +10,8 @@ use bus::{
     transport::{Nats, Network},
 };
 use kernel::{
-    Context, Db, Job, Module, Verifier, Worker, World, module::Restate, telemetry::LogBuffer,
+    Context, Db, Job, Module, Problem, Verifier, Worker, World, module::Restate,
+    telemetry::LogBuffer,
 };
 use tokio_util::{
     sync::CancellationToken,
@@ -41,10 +42,16 @@ pub struct App {
     slots: Vec<Arc<Slot>>,
 }
 
+/// A module's routes: for people, and for other processes of the installation.
+struct Routers {
+    public: Router,
+    internal: Router,
+}
+
 /// A module's place in the process, whether it runs or not.
 pub struct Slot {
     pub module: &'static dyn Module,
-    router: ArcSwapOption<Router>,
+    routers: ArcSwapOption<Routers>,
     db: ArcSwapOption<Db>,
     /// Why it does not run.
     trouble: Mutex<Option<Trouble>>,
@@ -63,7 +70,7 @@ impl Slot {
     fn new(module: &'static dyn Module) -> Self {
         Self {
             module,
-            router: ArcSwapOption::empty(),
+            routers: ArcSwapOption::empty(),
             db: ArcSwapOption::empty(),
             trouble: Mutex::new(Some(Trouble {
                 reason: "starting".to_owned(),
@@ -78,14 +85,23 @@ impl Slot {
     }
 
     pub fn is_up(&self) -> bool {
-        self.router.load().is_some()
+        self.routers.load().is_some()
     }
 
     /// The module's routes, while it runs. It does not end before the visit does.
     pub fn visit(&self) -> Option<(TaskTrackerToken, Router)> {
+        self.visit_of(|routers| &routers.public)
+    }
+
+    /// The same for its internal routes.
+    pub fn visit_internal(&self) -> Option<(TaskTrackerToken, Router)> {
+        self.visit_of(|routers| &routers.internal)
+    }
+
+    fn visit_of(&self, which: fn(&Routers) -> &Router) -> Option<(TaskTrackerToken, Router)> {
         // Counted before the look: whoever takes the routes away sees it.
         let visit = self.visits.token();
-        Some((visit, self.router.load().as_deref().cloned()?))
+        Some((visit, self.routers.load().as_deref().map(which)?.clone()))
     }
 
     /// Waits until all requests in hand are answered.
@@ -112,7 +128,10 @@ impl Slot {
     pub fn up(&self, hosted: &Hosted) {
         self.visits.reopen();
         self.db.store(Some(Arc::new(hosted.db.clone())));
-        self.router.store(Some(Arc::new(hosted.router.clone())));
+        self.routers.store(Some(Arc::new(Routers {
+            public: hosted.router.clone(),
+            internal: hosted.internal.clone(),
+        })));
         *self.trouble.lock().expect("no holder panics") = None;
     }
 
@@ -128,7 +147,7 @@ impl Slot {
     }
 
     fn end(&self, reason: &str, away: bool) {
-        self.router.store(None);
+        self.routers.store(None);
         self.db.store(None);
         *self.trouble.lock().expect("no holder panics") = Some(Trouble {
             reason: reason.to_owned(),
@@ -141,6 +160,7 @@ impl Slot {
 pub struct Hosted {
     pub db: Db,
     pub router: Router,
+    pub internal: Router,
     pub attached: Arc<Attached>,
     pub jobs: Vec<Arc<Job>>,
     pub workers: Vec<Worker>,
@@ -279,6 +299,10 @@ impl App {
         Ok(Hosted {
             db,
             router: started.router,
+            internal: started
+                .internal
+                .fallback(|| async { Problem::not_found() })
+                .method_not_allowed_fallback(|| async { Problem::method_not_allowed() }),
             attached,
             jobs: started.jobs.into_iter().map(Arc::new).collect(),
             workers: started.workers,

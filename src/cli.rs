@@ -199,6 +199,9 @@ pub fn run() -> anyhow::Result<()> {
             for module in MODULES {
                 println!("{}: {}", module.name(), whereabouts(&config, module.name()));
             }
+            for warning in config.warnings() {
+                println!("warning: {warning}");
+            }
             Ok(())
         }
         Verb::Config(ConfigVerb::Show { defaults: true }) => {

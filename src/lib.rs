@@ -3,7 +3,7 @@
 //! [`cli`] reads the command line, [`config`] the configuration; [`app`] puts together what modules
 //! share and starts each; [`supervisor`] and [`work`] keep them running; [`module_move`] takes one to
 //! another database; [`gateway`] is the one
-//! front door; [`shipping`] sends the log records of a process without the module logging to the one
+//! front door, [`operations`] the back door for those who run it; [`shipping`] sends the log records of a process without the module logging to the one
 //! that has it. The list of modules is in [`modules`], and nowhere else.
 
 pub mod app;
@@ -16,6 +16,7 @@ pub mod jwks;
 pub mod keys;
 pub mod module_move;
 pub mod modules;
+pub mod operations;
 pub mod places;
 pub mod secrets;
 pub mod serve;

@@ -13,7 +13,9 @@ use crate::{
     gateway::{Gateway, server},
     keys,
     modules::MODULES,
-    shipping, supervisor, telemetry,
+    operations::Operations,
+    shipping::{self, Shipper},
+    supervisor, telemetry,
     work::Roles,
 };
 
@@ -33,6 +35,17 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("server.listen: cannot listen on {listen}"))?;
+    let operations_listener = match config.host.server.operations_listen {
+        None => None,
+        Some(listen) => Some(
+            TcpListener::bind(listen)
+                .await
+                .with_context(|| format!("server.operations_listen: cannot listen on {listen}"))?,
+        ),
+    };
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let stop = stop_signal()?;
 
     let app = Arc::new(App::open(config, World::system(), logs).await?);
@@ -69,9 +82,15 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     }
     // Ends after everything else, which may have something to log.
     let last = CancellationToken::new();
-    let shipping = shipping::of(&app)?.map(|shipper| tokio::spawn(shipper.run(last.clone())));
+    let shipper = shipping::of(&app)?;
+    let shipped = shipper.as_ref().map(Shipper::counters);
+    let shipping = shipper.map(|shipper| tokio::spawn(shipper.run(last.clone())));
     let url = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(greet(Arc::clone(&app), url, notices_in));
+    let operations_url = match &operations_listener {
+        Some(listener) => Some(format!("http://{}", listener.local_addr()?)),
+        None => None,
+    };
+    tokio::spawn(greet(Arc::clone(&app), url, operations_url, notices_in));
 
     let refuse = CancellationToken::new();
     let server_config = app.config.host.server.clone();
@@ -80,6 +99,12 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
         let config = server_config.clone();
         tokio::spawn(async move { server::serve(listener, gateway, &config, refuse).await })
     };
+    // Answers to the end: others may wait for this one's answers while it drains.
+    let operations_end = CancellationToken::new();
+    let operating = operations_listener.map(|listener| {
+        let operations = Operations::new(Arc::clone(&gateway), shipped);
+        tokio::spawn(operations.serve(listener, operations_end.clone()))
+    });
 
     stop.cancelled().await;
     tracing::info!("stopping: requests in flight are answered first");
@@ -89,6 +114,10 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     app.streams.cancel();
     refuse.cancel();
     serving.await.context("the server")?;
+    operations_end.cancel();
+    if let Some(operating) = operating {
+        operating.await.context("the server of operations")?;
+    }
     background.cancel();
     while modules.join_next().await.is_some() {}
     last.cancel();
@@ -106,7 +135,12 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
 }
 
 /// Tells the person at the terminal where everything is, once it is there.
-async fn greet(app: Arc<App>, url: String, mut notices: mpsc::UnboundedReceiver<String>) {
+async fn greet(
+    app: Arc<App>,
+    url: String,
+    operations_url: Option<String>,
+    mut notices: mpsc::UnboundedReceiver<String>,
+) {
     let mut said = Vec::new();
     // Modules say what they have to say while they start; one that cannot is not waited for long.
     let started = async {
@@ -127,6 +161,7 @@ async fn greet(app: Arc<App>, url: String, mut notices: mpsc::UnboundedReceiver<
         format!("  API            {url}/api/openapi.json"),
         format!("  health         {url}/health/ready"),
     ];
+    lines.extend(operations_url.map(|url| format!("  metrics        {url}/metrics")));
     let mailbox = &app.config.place("notification").at;
     if app.config.development() && !matches!(mailbox, At::Elsewhere) {
         lines.push(format!("  mailbox        {url}/dev/mailbox"));

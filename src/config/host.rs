@@ -35,6 +35,8 @@ pub enum Stage {
 #[serde(deny_unknown_fields)]
 pub struct Server {
     pub listen: SocketAddr,
+    #[serde(deserialize_with = "optional_address")]
+    pub operations_listen: Option<SocketAddr>,
     pub public_url: Url,
     pub data_dir: PathBuf,
     pub max_body_bytes: usize,
@@ -45,6 +47,18 @@ pub struct Server {
     pub drain_seconds: u64,
     pub shutdown_seconds: u64,
     pub trusted_proxies: Vec<Network>,
+}
+
+/// Empty: none.
+fn optional_address<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let address = Some(&*text).filter(|text| !text.is_empty());
+    address
+        .map(str::parse)
+        .transpose()
+        .map_err(|error| serde::de::Error::custom(format!("{error}: write it as 127.0.0.1:8090")))
 }
 
 #[derive(Clone, Debug, Deserialize)]

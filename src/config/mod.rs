@@ -141,6 +141,20 @@ impl Config {
         self.hosts("logging") || !self.host.service.id.is_empty()
     }
 
+    /// What works, but not as far as somebody may expect.
+    pub fn warnings(&self) -> Vec<String> {
+        let identity = self.place(identity::PUBLISHER);
+        let mut warnings = Vec::new();
+        if matches!(identity.at, At::Remote(_)) && identity.internal_at.is_none() {
+            warnings.push(
+                "modules.identity.internal_at is not set: this process cannot exchange browsers' \
+                 sessions for tokens"
+                    .to_owned(),
+            );
+        }
+        warnings
+    }
+
     fn below_public_url(&self, path: &str) -> Url {
         let mut url = self.host.server.public_url.clone();
         let base = url.path().trim_end_matches('/').to_owned();

@@ -12,6 +12,8 @@ pub struct Place {
     pub at: At,
     /// The module's own database; empty for that of `[database]`.
     pub database_url: Secret,
+    /// Where its process answers other processes, unless it is this one.
+    pub internal_at: Option<Box<upstream::Settings>>,
 }
 
 #[derive(Clone, Debug)]
@@ -36,6 +38,9 @@ impl Place {
             Some(Value::String(url)) => url,
             Some(_) => bail!("[{section}] database_url is a text"),
         };
+        let internal_at = table
+            .remove("internal_at")
+            .unwrap_or(Value::Array(Vec::new()));
         let word = match table.get("at") {
             None => LOCAL,
             Some(Value::String(text)) => text,
@@ -58,8 +63,10 @@ impl Place {
             }
             _ => At::Remote(Box::new(remote(section, table)?)),
         };
+        let internal_at = internal(section, &at, internal_at)?;
         Ok(Self {
             at,
+            internal_at,
             database_url: Secret::new(database_url),
         })
     }
@@ -69,14 +76,45 @@ impl Place {
     }
 }
 
+/// As the module itself is reached, at another port.
+fn internal(
+    section: &str,
+    at: &At,
+    urls: Value,
+) -> anyhow::Result<Option<Box<upstream::Settings>>> {
+    let urls = list(urls);
+    // One file may serve processes of which each has another module.
+    if matches!(at, At::Local) || urls.as_array().is_some_and(Vec::is_empty) {
+        return Ok(None);
+    }
+    let urls = urls.try_into();
+    let urls = urls.with_context(|| format!("[{section}] internal_at is an address, or a list"))?;
+    let mut settings = match at {
+        At::Remote(settings) => upstream::Settings::clone(settings),
+        At::Local | At::Elsewhere => upstream::Settings::default(),
+    };
+    settings.at = urls;
+    settings.keep_host = false;
+    let faults = settings.check();
+    let faults = faults.join("; ").replace("at:", "internal_at:");
+    ensure!(faults.is_empty(), "[{section}] {faults}");
+    Ok(Some(Box::new(settings)))
+}
+
+/// A variable of the environment has no lists.
+fn list(urls: Value) -> Value {
+    match urls {
+        Value::String(text) => {
+            let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
+            Value::Array(urls.map(|url| Value::String(url.to_owned())).collect())
+        }
+        other => other,
+    }
+}
+
 fn remote(section: &str, mut table: Table) -> anyhow::Result<upstream::Settings> {
-    // A variable of the environment has no lists.
-    if let Some(Value::String(text)) = table.get("at") {
-        let urls = text
-            .split(',')
-            .map(|url| Value::String(url.trim().to_owned()));
-        let urls = Value::Array(urls.collect());
-        table.insert("at".to_owned(), urls);
+    if let Some(at) = table.remove("at") {
+        table.insert("at".to_owned(), list(at));
     }
     let settings: upstream::Settings =
         read_config(section, Value::Table(table)).map_err(|error: ConfigError| {
@@ -88,7 +126,7 @@ fn remote(section: &str, mut table: Table) -> anyhow::Result<upstream::Settings>
 }
 
 /// What every `[modules.<name>]` begins as.
-const PLACE: &str = "at = \"local\"\ndatabase_url = \"\"";
+const PLACE: &str = "at = \"local\"\ndatabase_url = \"\"\ninternal_at = \"\"";
 
 pub(super) fn defaults(modules: &[&dyn Module]) -> Value {
     let place: Table = PLACE.parse().expect("a constant");
@@ -177,6 +215,13 @@ mod tests {
             };
             assert_eq!(settings.at.len(), 2);
         }
+        for of in ["elsewhere", "http://a:1"] {
+            let text = format!("at = '{of}'\ninternal_at = 'http://a:2, http://b:2'");
+            let internal = read(&text).unwrap().internal_at.expect("it has some");
+            assert_eq!(internal.at.len(), 2);
+        }
+        let here = read("internal_at = 'http://a:2'").unwrap();
+        assert!(here.internal_at.is_none(), "nobody asks another for it");
         let place = read("at = 'http://a'\nmax_in_flight = 5").unwrap();
         assert!(matches!(place.at, At::Remote(settings) if settings.max_in_flight == 5));
     }
@@ -193,6 +238,9 @@ mod tests {
             "at = 'local'\nmax_in_flight = 5",
             "at = 'http://a'\nmax_inflight = 5",
             "database_url = 3",
+            "at = 'elsewhere'\ninternal_at = 3",
+            "at = 'elsewhere'\ninternal_at = 'ftp://a'",
+            "at = 'elsewhere'\ninternal_at = 'http://u:p@a'",
         ] {
             let error = read(bad).map(|place| place.at).unwrap_err().to_string();
             assert!(error.contains("modules.identity"), "{bad}: {error}");

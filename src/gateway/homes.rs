@@ -26,6 +26,8 @@ pub struct Homes {
     all: Vec<Home>,
     /// Prefix and its module, the longest first.
     prefixes: Vec<(&'static str, Home)>,
+    /// Modules in other processes, as those answer this one.
+    internal: Vec<Arc<Upstream>>,
 }
 
 /// What is asked of a process that hosts a module, unless configured: is that module ready? So one
@@ -33,28 +35,35 @@ pub struct Homes {
 const HEALTH_PATH: &str = "/health/ready?module=";
 const HEALTH_INTERVAL_SECONDS: u64 = 1;
 
+impl Home {
+    /// The module's.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Local(slot) => slot.name(),
+            Self::Remote(upstream) => upstream.name(),
+            Self::Elsewhere(name) => name,
+        }
+    }
+}
+
 impl Homes {
     pub fn new(app: &App) -> anyhow::Result<Self> {
         let mut homes = Self {
             all: Vec::new(),
             prefixes: Vec::new(),
+            internal: Vec::new(),
         };
         for module in MODULES {
             let name = module.name();
-            let home = match &app.config.place(name).at {
+            let place = app.config.place(name);
+            let home = match &place.at {
                 At::Local => Home::Local(Arc::clone(app.slot(name).expect("it is hosted"))),
                 At::Elsewhere => Home::Elsewhere(name),
-                At::Remote(settings) => {
-                    let mut settings = upstream::Settings::clone(settings);
-                    if settings.health.path.is_empty() {
-                        settings.health.path = format!("{HEALTH_PATH}{name}");
-                        settings.health.interval_seconds = HEALTH_INTERVAL_SECONDS;
-                    }
-                    let upstream = Upstream::new(name, settings, app.streams.child_token())
-                        .with_context(|| format!("modules.{name}"))?;
-                    Home::Remote(upstream)
-                }
+                At::Remote(settings) => Home::Remote(upstream(app, name, settings)?),
             };
+            if let Some(settings) = &place.internal_at {
+                homes.internal.push(upstream(app, name, settings)?);
+            }
             let prefixes = module.prefixes().iter();
             homes.prefixes.extend(prefixes.map(|p| (*p, home.clone())));
             homes.all.push(home);
@@ -71,6 +80,15 @@ impl Homes {
         found.map(|(_, home)| home)
     }
 
+    /// Where a module in other processes answers this one.
+    pub fn internal(&self, module: &str) -> Option<&Arc<Upstream>> {
+        self.internal.iter().find(|home| home.name() == module)
+    }
+
+    pub fn all_internal(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.internal.iter()
+    }
+
     /// Those in other processes.
     pub fn remote(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.all.iter().filter_map(|home| match home {
@@ -78,4 +96,19 @@ impl Homes {
             Home::Local(_) | Home::Elsewhere(_) => None,
         })
     }
+}
+
+/// The processes of a module, which are asked how it is.
+fn upstream(
+    app: &App,
+    module: &str,
+    settings: &upstream::Settings,
+) -> anyhow::Result<Arc<Upstream>> {
+    let mut settings = settings.clone();
+    if settings.health.path.is_empty() {
+        settings.health.path = format!("{HEALTH_PATH}{module}");
+        settings.health.interval_seconds = HEALTH_INTERVAL_SECONDS;
+    }
+    let upstream = Upstream::new(module, settings, app.streams.child_token());
+    upstream.with_context(|| format!("modules.{module}"))
 }

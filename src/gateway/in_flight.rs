@@ -4,7 +4,10 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     net::IpAddr,
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use axum::extract::Request;
@@ -16,6 +19,7 @@ use super::limits::{client, network, too_many};
 pub struct InFlight {
     most: u32,
     counts: Mutex<HashMap<IpAddr, u32>>,
+    refused: AtomicU64,
 }
 
 /// A request that is being answered, until it is dropped.
@@ -30,7 +34,13 @@ impl InFlight {
         Self {
             most,
             counts: Mutex::default(),
+            refused: AtomicU64::new(0),
         }
+    }
+
+    /// How many requests it has refused.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Counts a request until its answer begins; nothing where there is no bound.
@@ -41,6 +51,7 @@ impl InFlight {
         let mut counts = self.counts.lock().expect("no holder panics");
         let count = counts.entry(client).or_default();
         if *count >= self.most {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             let why = "Your network has too many requests under way; wait for some of them.";
             return Err(too_many(why, 1));
         }

@@ -37,6 +37,7 @@ pub struct Rate {
     started: Instant,
     /// The second, since then, of the last sweep.
     swept: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Rate {
@@ -50,6 +51,7 @@ impl Rate {
             limiter: RateLimiter::keyed(quota),
             started: Instant::now(),
             swept: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
         })
     }
 
@@ -62,6 +64,7 @@ impl Rate {
             self.spent.add(&self.name, client, self.much);
         }
         checked.map_err(|refused| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             let wait = refused.wait_time_from(governor::clock::DefaultClock::default().now());
             let seconds = u32::try_from(wait.as_secs()).unwrap_or(60) + 1;
             too_many(
@@ -73,6 +76,11 @@ impl Rate {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How many requests it has refused.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Another instance has let so many requests of a client pass. It tells of a few at a time: who
@@ -111,8 +119,13 @@ impl Limits {
     }
 
     /// Counts the request; refuses it when its client has sent too many.
-    pub fn check(&self, request: &Request) -> Result<(), Problem> {
-        match (self.class(request), client(request)) {
+    pub fn check(&self, class: Class, request: &Request) -> Result<(), Problem> {
+        let rate = match class {
+            Class::Auth => self.auth.as_ref(),
+            _ if request.uri().path().starts_with("/health/") => None,
+            Class::Read | Class::Write => self.other.as_ref(),
+        };
+        match (rate, client(request)) {
             (Some(rate), Some(address)) => rate.check(address),
             _ => Ok(()),
         }
@@ -121,19 +134,35 @@ impl Limits {
     pub fn rates(&self) -> impl Iterator<Item = &Rate> {
         self.auth.iter().chain(&self.other)
     }
+}
 
+/// What a request is, to limits and to those who count requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
     /// Sign-in and sign-up: where passwords and codes are guessed, and hashes cost.
-    fn class(&self, request: &Request) -> Option<&Rate> {
+    Auth,
+    Read,
+    Write,
+}
+
+impl Class {
+    pub fn of(request: &Request) -> Self {
         let path = request.uri().path();
         // Refresh tokens cannot be guessed, and people behind one address refresh all day.
         let guessable = (path.starts_with("/api/v1/auth/") || path == "/setup")
             && !["/api/v1/auth/refresh", "/api/v1/auth/logout"].contains(&path);
-        if guessable && request.method() == Method::POST {
-            self.auth.as_ref()
-        } else if path.starts_with("/health/") {
-            None
-        } else {
-            self.other.as_ref()
+        match *request.method() {
+            Method::POST if guessable => Self::Auth,
+            Method::GET | Method::HEAD | Method::OPTIONS => Self::Read,
+            _ => Self::Write,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Read => "read",
+            Self::Write => "write",
         }
     }
 }

@@ -14,7 +14,9 @@ pub mod forward;
 pub mod health;
 pub mod homes;
 pub mod in_flight;
+pub mod internal;
 pub mod limits;
+pub mod metrics;
 pub mod networks;
 pub mod openapi;
 pub mod outside;
@@ -45,6 +47,7 @@ use tower::ServiceExt;
 use upstream::Upstream;
 
 use homes::Home;
+use limits::Class;
 
 use crate::{
     app::{App, Slot},
@@ -53,6 +56,9 @@ use crate::{
 
 /// What the edge answers itself, below the modules' prefixes and beside them.
 pub(crate) const OF_THE_EDGE: &[&str] = &["/health", "/api/openapi.json"];
+
+/// As what it is counted that the edge answers itself.
+const OWN: &str = "edge";
 
 /// The longest address that is answered: as a rule, path and query.
 const MAX_URI_BYTES: usize = 8 * 1024;
@@ -66,6 +72,7 @@ pub struct Gateway {
     roles: Roles,
     limits: limits::Limits,
     in_flight: in_flight::InFlight,
+    pub(crate) metrics: metrics::Metrics,
     /// What was let pass, for other instances.
     spent: Arc<sharing::Spent>,
     networks: networks::Networks,
@@ -95,6 +102,7 @@ impl Gateway {
         Ok(Arc::new(Self {
             limits: limits::Limits::new(config, &spent),
             in_flight: in_flight::InFlight::new(config.max_in_flight_per_client),
+            metrics: metrics::Metrics::default(),
             networks: networks::Networks::new(&config.networks),
             outside: outside::Routes::new(&app, &spent)?,
             spent,
@@ -112,6 +120,7 @@ impl Gateway {
     pub async fn watch(&self, stop: CancellationToken) {
         let services = self.outside.iter().map(|route| &route.upstream);
         let services = services.chain(self.homes.remote());
+        let services = services.chain(self.homes.all_internal());
         let watch = |upstream: &Arc<Upstream>| {
             let (upstream, stop) = (Arc::clone(upstream), stop.clone());
             async move { upstream.watch(stop).await }
@@ -126,6 +135,24 @@ impl Gateway {
         tokio::join!(futures::future::join_all(services.map(watch)), sharing);
     }
 
+    /// How many requests each limit has refused.
+    pub(crate) fn refused(&self) -> impl Iterator<Item = (&str, u64)> {
+        let rates = self.limits.rates().chain(self.outside.rates());
+        let rates = rates.map(|rate| (rate.name(), rate.refused()));
+        rates.chain([("in_flight", self.in_flight.refused())])
+    }
+
+    /// What requests are passed on to: the name, and how it is.
+    pub(crate) fn upstreams(&self) -> impl Iterator<Item = (String, upstream::State)> {
+        let state = |kind: &'static str| {
+            move |upstream: &Arc<Upstream>| (format!("{kind}{}", upstream.name()), upstream.state())
+        };
+        let outside = self.outside.iter().map(|route| &route.upstream);
+        let modules = self.homes.remote().map(state("module:"));
+        let internal = self.homes.all_internal().map(state("internal:"));
+        modules.chain(internal).chain(outside.map(state("route:")))
+    }
+
     /// From now on the process is not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -135,8 +162,23 @@ impl Gateway {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Answers a request within its bounds: of rate, of body, of time.
+    /// Answers a request, and counts it.
     async fn answer(self: &Arc<Self>, request: Request) -> Response {
+        let path = request.uri().path();
+        let module = match (self.outside.find(path), self.homes.find(path)) {
+            (Some(route), _) => route.label(),
+            (None, Some(home)) => home.name(),
+            (None, None) => OWN,
+        };
+        let class = Class::of(&request);
+        let counted = self.metrics.enter(module, class, request.method());
+        let response = self.admit(class, request).await;
+        counted.answered(response.status());
+        response
+    }
+
+    /// Answers a request within its bounds: of rate, of body, of time.
+    async fn admit(self: &Arc<Self>, class: Class, request: Request) -> Response {
         if uri_bytes(request.uri()) > MAX_URI_BYTES {
             return uri_too_long().into_response();
         }
@@ -155,7 +197,7 @@ impl Gateway {
             let why = "A request has one Authorization header at most.";
             return Problem::malformed(why).into_response();
         }
-        if let Err(refused) = self.limits.check(&request) {
+        if let Err(refused) = self.limits.check(class, &request) {
             return refused.into_response();
         }
         if let Err(refused) = self.networks.check(&request) {
@@ -172,24 +214,7 @@ impl Gateway {
             let answer = route.answer(&self.app, request).await;
             return answer.unwrap_or_else(Problem::into_response);
         }
-        let server = &self.app.config.host.server;
-        let mut request = match bounded(request, server.max_body_bytes) {
-            Ok(request) => request,
-            Err(refused) => return refused.into_response(),
-        };
-        // Our own bound counts for all bodies; axum's, of 2 MiB, would come before it.
-        DefaultBodyLimit::disable().apply(&mut request);
-        let limit = Duration::from_secs(server.request_timeout_seconds);
-        match tokio::time::timeout(limit, self.dispatch(request)).await {
-            Ok(response) => as_problem(response),
-            Err(_) => Problem::new(
-                StatusCode::GATEWAY_TIMEOUT,
-                "timeout",
-                "The answer took too long",
-            )
-            .retry_after(1)
-            .into_response(),
-        }
+        within_bounds(&self.app, request, |request| self.dispatch(request)).await
     }
 
     /// Hands the request to the module that owns its path.
@@ -243,6 +268,32 @@ fn misdirected(module: &str) -> Problem {
 pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Answers a request by `answer`, within the bounds of its body and of its time.
+pub(crate) async fn within_bounds<F: Future<Output = Response>>(
+    app: &App,
+    request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Response {
+    let server = &app.config.host.server;
+    let mut request = match bounded(request, server.max_body_bytes) {
+        Ok(request) => request,
+        Err(refused) => return refused.into_response(),
+    };
+    // Our own bound counts for all bodies; axum's, of 2 MiB, would come before it.
+    DefaultBodyLimit::disable().apply(&mut request);
+    let limit = Duration::from_secs(server.request_timeout_seconds);
+    match tokio::time::timeout(limit, answer(request)).await {
+        Ok(response) => as_problem(response),
+        Err(_) => Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "timeout",
+            "The answer took too long",
+        )
+        .retry_after(1)
+        .into_response(),
+    }
 }
 
 /// Refuses a body that says that it is too large, and cuts one that turns out to be.

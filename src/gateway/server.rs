@@ -1,8 +1,14 @@
 //! Accepting connections, and letting go of them without losing a request.
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
-use axum::{BoxError, body::Body};
+use axum::{BoxError, body::Body, response::Response};
 use futures::FutureExt;
 use hyper::{
     Request,
@@ -27,7 +33,7 @@ use crate::{
 /// Time for connections in use to be told that they end.
 const LAST_ANSWERS: Duration = Duration::from_millis(250);
 
-/// Serves until the token is cancelled; then accepts no more, and returns when the requests in
+/// Serves people until the token is cancelled; then accepts no more, and returns when the requests in
 /// flight are answered or `shutdown_seconds` have passed.
 pub async fn serve(
     listener: TcpListener,
@@ -35,25 +41,40 @@ pub async fn serve(
     config: &Server,
     stop: CancellationToken,
 ) {
+    tokio::spawn({
+        let (gateway, stop) = (Arc::clone(&gateway), stop.clone());
+        async move { gateway.watch(stop).await }
+    });
+    let answer = move |peer, request| {
+        let gateway = Arc::clone(&gateway);
+        async move { trace::serve(&gateway, peer, request, |r| gateway.answer(r)).await }
+    };
+    accept(listener, answer, config, stop).await;
+}
+
+/// The same with any answers.
+pub async fn accept<F>(
+    listener: TcpListener,
+    answer: impl Fn(IpAddr, Request<Body>) -> F + Clone + Send + 'static,
+    config: &Server,
+    stop: CancellationToken,
+) where
+    F: Future<Output = Response> + Send + 'static,
+{
     // HTTP/1 alone: to tell the versions apart is to wait for the first bytes without a bound.
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(config.header_timeout_seconds));
-    tokio::spawn({
-        let (gateway, stop) = (Arc::clone(&gateway), stop.clone());
-        async move { gateway.watch(stop).await }
-    });
     let write_timeout = Duration::from_secs(config.write_timeout_seconds);
     let (connections, end) = (TaskTracker::new(), CancellationToken::new());
     let places = Arc::new(Semaphore::new(config.max_connections));
     let admit = |stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit| {
         // An answer in two packets must not wait for the first one's acknowledgement.
         let _ = stream.set_nodelay(true);
-        let gateway = Arc::clone(&gateway);
+        let answer = answer.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let answer = trace::serve(Arc::clone(&gateway), peer.ip(), request.map(Body::new));
-            answer.map(Ok::<_, Infallible>)
+            answer(peer.ip(), request.map(Body::new)).map(Ok::<_, Infallible>)
         });
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(write_timeout));

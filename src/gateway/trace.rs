@@ -1,6 +1,6 @@
 //! What every request carries and leaves behind: an id, a place in a trace, one line in the log.
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{net::IpAddr, panic::AssertUnwindSafe};
 
 use axum::{
     extract::Request,
@@ -36,8 +36,13 @@ const NOT_FROM_OUTSIDE: &[&str] = &[
 /// And everything that begins so.
 const OURS: &[&str] = &["x-banyan-", "x-forwarded-"];
 
-/// Answers a request of `peer`.
-pub async fn serve(gateway: Arc<Gateway>, peer: IpAddr, mut request: Request) -> Response {
+/// Answers a request of `peer` by `answer`.
+pub async fn serve<F: Future<Output = Response>>(
+    gateway: &Gateway,
+    peer: IpAddr,
+    mut request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Response {
     let world = &gateway.app.world;
     let proxies = &gateway.app.config.host.server.trusted_proxies;
     let address = Some(client_address(peer, request.headers(), proxies));
@@ -61,7 +66,7 @@ pub async fn serve(gateway: Arc<Gateway>, peer: IpAddr, mut request: Request) ->
     let started = std::time::Instant::now();
     let serve = async {
         // A panic ends this request alone.
-        let answer = AssertUnwindSafe(gateway.answer(request));
+        let answer = AssertUnwindSafe(answer(request));
         let result = answer.catch_unwind().await;
         let mut response =
             result.unwrap_or_else(|panic| Problem::panicked(&*panic).into_response());
@@ -78,6 +83,7 @@ pub async fn serve(gateway: Arc<Gateway>, peer: IpAddr, mut request: Request) ->
         // Health is asked for every few seconds; its lines would drown the others. And a line for each
         // shipment of lines would be shipped in its turn, for ever.
         let quiet = path.starts_with("/health/")
+            || path == "/metrics"
             || path.starts_with("/otlp/") && response.status().is_success();
         if !quiet {
             tracing::info!(

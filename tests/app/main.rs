@@ -12,6 +12,7 @@ mod flows;
 mod keys;
 mod limits;
 mod module_move;
+mod operations;
 mod outside;
 mod places;
 mod processes;

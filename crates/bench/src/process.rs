@@ -47,6 +47,7 @@ impl Banyan {
             )
             .env("BANYAN__DATABASE__ROLE_SECRET", SECRET)
             .env("BANYAN__SECRETS__MASTER_KEY", MASTER_KEY)
+            .env("BANYAN__SERVER__OPERATIONS_LISTEN", "127.0.0.1:0")
             .env("BANYAN__SERVER__DATA_DIR", &place.folder)
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(place.folder.join("serve.log"))?)

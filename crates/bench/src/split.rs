@@ -42,6 +42,7 @@ impl Split {
         let rights = users::configure(&rights, &folder)?;
         let broker = broker(folder.join("nats"), ["-c".into(), rights.into()]).await?;
         let [address, addresses @ ..] = free_addresses::<5>();
+        let operations = free_addresses::<4>();
 
         let command = |name: &str| -> anyhow::Result<Command> {
             let mut command = command(&folder, name, &broker)?;
@@ -67,15 +68,21 @@ impl Split {
         };
         let mut gateway = serves("gateway")?;
         let mut running = Vec::new();
-        for (name, at) in MODULES.into_iter().zip(&addresses) {
-            let place = format!("BANYAN__MODULES__{}__AT", name.to_uppercase());
+        for ((name, at), internal) in MODULES.into_iter().zip(&addresses).zip(&operations) {
+            let section = format!("BANYAN__MODULES__{}", name.to_uppercase());
+            let place = format!("{section}__AT");
             if !modules.contains(&name) {
                 gateway.env(place, "elsewhere");
                 continue;
             }
             gateway.env(place, format!("http://{at}"));
+            gateway.env(
+                format!("{section}__INTERNAL_AT"),
+                format!("http://{internal}"),
+            );
             let mut serve = serves(name)?;
             serve.args(["--listen", at]);
+            serve.env("BANYAN__SERVER__OPERATIONS_LISTEN", internal);
             let mut module = Program::start(&mut serve, folder.join(format!("{name}.log")))?;
             module
                 .answers(&format!("http://{at}/health/ready"), |_| true)
@@ -137,6 +144,7 @@ fn command(folder: &Path, name: &str, broker: &NatsServer) -> anyhow::Result<Com
         .arg(file)
         .env("BANYAN_ENV", "development")
         .env("BANYAN__LOG__FORMAT", "json")
+        .env("BANYAN__SERVER__OPERATIONS_LISTEN", "127.0.0.1:0")
         .env("BANYAN__BUS__NATS__URLS", broker.url())
         .env(
             "BANYAN__BUS__NATS__PASSWORD_FILE",

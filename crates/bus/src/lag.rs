@@ -40,6 +40,16 @@ pub struct Lag {
     pub beyond: i64,
 }
 
+/// The stage of events that wait to be moved into the log.
+const OUTBOX: &str = "sequencer";
+
+impl Lag {
+    /// Of the outbox, and no subscription's?
+    pub fn is_outbox(&self) -> bool {
+        self.stage == OUTBOX
+    }
+}
+
 pub(crate) async fn unsequenced(db: &Db) -> Result<Lag, sqlx::Error> {
     let schema = Schema::new(db.module()).expect("modules have valid names");
     let statements = LagStatements::new(&schema);
@@ -48,7 +58,7 @@ pub(crate) async fn unsequenced(db: &Db) -> Result<Lag, sqlx::Error> {
         .await?;
     Ok(Lag {
         module: db.module().to_owned(),
-        stage: "sequencer".to_owned(),
+        stage: OUTBOX.to_owned(),
         oldest_seconds,
         parked: 0,
         beyond: 0,

@@ -89,6 +89,10 @@ pub struct Context {
 #[derive(Default)]
 pub struct Started {
     pub router: axum::Router,
+    /// Routes for other processes of the installation alone, with paths below `/internal/<module>`. They
+    /// are served where people cannot reach them, and that is their only guard: they check no token
+    /// unless they are told to.
+    pub internal: axum::Router,
     pub subscriptions: Vec<Subscription>,
     pub jobs: Vec<Job>,
     pub workers: Vec<Worker>,

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -77,6 +77,8 @@ pub(crate) struct Address {
     breaker: Mutex<Breaker>,
     idle: Mutex<Vec<Idle>>,
     in_flight: AtomicUsize,
+    requests: AtomicU64,
+    failures: AtomicU64,
 }
 
 /// Which connection a request goes over.
@@ -108,7 +110,15 @@ impl Address {
             breaker: Mutex::new(Breaker::new(&settings.breaker, &settings.health, now)),
             idle: Mutex::new(Vec::new()),
             in_flight: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
         }
+    }
+
+    /// Requests that were sent here, and those of them that failed.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (count(&self.requests), count(&self.failures))
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -125,6 +135,7 @@ impl Address {
             Passage::Shut(until) => Err(until),
             passage => {
                 self.in_flight.fetch_add(1, Ordering::Relaxed);
+                self.requests.fetch_add(1, Ordering::Relaxed);
                 Ok(Pass {
                     address: Arc::clone(self),
                     trial: passage == Passage::Trial,
@@ -258,6 +269,9 @@ impl Pass {
     /// How it ended. A failure may follow a success: an answer that broke off.
     pub(crate) fn record(&mut self, outcome: Outcome) {
         self.recorded = true;
+        if matches!(outcome, Outcome::Broken | Outcome::Failed) {
+            self.address.failures.fetch_add(1, Ordering::Relaxed);
+        }
         let now = Instant::now();
         self.address
             .with_breaker(|breaker| breaker.record(now, self.trial, outcome));

@@ -43,6 +43,10 @@ pub struct AddressState {
     /// Left alone by the breaker, or on trial.
     pub open: bool,
     pub in_flight: usize,
+    /// Since the address is known: requests that were sent to it, and those that failed, as the breaker
+    /// sees it.
+    pub requests: u64,
+    pub failures: u64,
 }
 
 impl State {
@@ -58,7 +62,10 @@ impl Upstream {
         let addresses = addresses.iter().map(|address| {
             let (down_since, open) =
                 address.with_breaker(|breaker| (breaker.down_since(), breaker.is_open()));
+            let (requests, failures) = address.counts();
             AddressState {
+                requests,
+                failures,
                 at: address.socket.to_string(),
                 up: down_since.is_none(),
                 down_for: down_since.map(|since| since.elapsed()),

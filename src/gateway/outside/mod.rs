@@ -15,7 +15,7 @@ use axum::{
 use kernel::{Principal, Problem, routes::bearer};
 use upstream::Upstream;
 
-pub use paths::{is_prefix, plain};
+pub use paths::{is_prefix, plain, rewritten};
 pub use settings::{Settings, faults};
 
 use super::{
@@ -38,6 +38,8 @@ pub struct Routes(Vec<Outside>);
 /// A route to a service.
 pub struct Outside {
     settings: Settings,
+    /// As what it is counted: no module's name.
+    label: String,
     pub upstream: Arc<Upstream>,
     rate: Option<Rate>,
     networks: Lists,
@@ -81,11 +83,7 @@ impl Outside {
         let most = app.config.host.server.max_body_bytes;
         Ok(Self {
             upstream: Upstream::new(&*settings.name, settings.upstream(), streams)?,
-            rate: Rate::per_minute(
-                &format!("route:{}", settings.name),
-                settings.requests_per_minute,
-                spent,
-            ),
+            rate: Rate::per_minute(&label(&settings), settings.requests_per_minute, spent),
             networks: Lists {
                 allow: settings.allow.clone(),
                 deny: settings.deny.clone(),
@@ -93,12 +91,17 @@ impl Outside {
             max_body_bytes: settings.max_body_bytes.unwrap_or(most),
             set,
             remove,
+            label: label(&settings),
             settings,
         })
     }
 
     pub fn name(&self) -> &str {
         &self.settings.name
+    }
+
+    pub fn label(&self) -> &str {
+        &self.label
     }
 
     /// Answers a request by asking the service, if the caller may.
@@ -160,6 +163,10 @@ impl Outside {
         *request.uri_mut() = uri.ok_or_else(unreadable)?;
         Ok(())
     }
+}
+
+fn label(settings: &Settings) -> String {
+    format!("route:{}", settings.name)
 }
 
 /// What the service is told of the caller.

@@ -14,6 +14,7 @@ use banyan::{
     config::{Config, Sources, Transport},
     gateway::{Gateway, server},
     modules::MODULES,
+    operations::Operations,
     places::Places,
     secrets::Keys,
     work::Roles,
@@ -33,7 +34,9 @@ const SEALING_KEY: [u8; 32] = [2; 32];
 pub struct Host {
     pub app: Arc<App>,
     pub hosted: Vec<Hosted>,
+    pub gateway: Arc<Gateway>,
     pub url: String,
+    pub operations_url: String,
 }
 
 impl Host {
@@ -83,12 +86,22 @@ impl Host {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let gateway = Gateway::new(Arc::clone(&app), Roles::All).expect("an edge");
-        let stop = stop.clone();
         let config = app.config.host.server.clone();
-        tokio::spawn(async move {
-            server::serve(listener, gateway, &config, stop).await;
+        let operating = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let operations_url = format!("http://{}", operating.local_addr().expect("bound"));
+        let operations = Operations::new(Arc::clone(&gateway), None);
+        tokio::spawn(operations.serve(operating, stop.clone()));
+        tokio::spawn({
+            let (gateway, stop) = (Arc::clone(&gateway), stop.clone());
+            async move { server::serve(listener, gateway, &config, stop).await }
         });
-        Self { app, hosted, url }
+        Self {
+            app,
+            hosted,
+            gateway,
+            url,
+            operations_url,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use std::{path::Path, sync::Arc};
 
 use banyan::{
     app::{App, Hosted},
+    gateway::Gateway,
     keys,
     modules::MODULES,
 };
@@ -146,11 +147,12 @@ impl TestApp {
             let places: Vec<_> = hosts
                 .iter()
                 .zip(&names)
-                .map(|(host, name)| {
-                    (
-                        format!("BANYAN__MODULES__{}__AT", name.to_uppercase()),
-                        &host.url,
-                    )
+                .flat_map(|(host, name)| {
+                    let section = format!("BANYAN__MODULES__{}", name.to_uppercase());
+                    [
+                        (format!("{section}__AT"), &host.url),
+                        (format!("{section}__INTERNAL_AT"), &host.operations_url),
+                    ]
                 })
                 .collect();
             let places = places.iter().map(|(key, url)| (&**key, &***url));
@@ -177,14 +179,56 @@ impl TestApp {
 
     /// The process that hosts a module.
     pub fn host_of(&self, module: &str) -> &Arc<App> {
-        let mut apps = self.hosts.iter().map(|host| &host.app);
-        apps.find(|app| app.config.hosts(module))
+        &self.host(module).app
+    }
+
+    fn host(&self, module: &str) -> &Host {
+        let mut hosts = self.hosts.iter();
+        hosts
+            .find(|host| host.app.config.hosts(module))
             .unwrap_or_else(|| panic!("nobody hosts {module}"))
     }
 
     /// The process that people reach.
     pub fn edge(&self) -> &Arc<App> {
         &self.hosts.last().expect("at least one").app
+    }
+
+    /// The same, as that which asks modules.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.hosts.last().expect("at least one").gateway
+    }
+
+    /// Where the process of a module listens for operations.
+    pub fn operations_of(&self, module: &str) -> &str {
+        &self.host(module).operations_url
+    }
+
+    /// The same of the process that people reach.
+    pub fn edge_operations(&self) -> &str {
+        &self.hosts.last().expect("at least one").operations_url
+    }
+
+    /// The same of every process.
+    pub fn all_operations(&self) -> impl Iterator<Item = &str> {
+        self.hosts.iter().map(|host| &*host.operations_url)
+    }
+
+    /// Where the process of a module listens.
+    pub fn url_of(&self, module: &str) -> &String {
+        &self.host(module).url
+    }
+
+    /// Gives a module other internal routes.
+    pub fn serve_internally(&mut self, module: &str, routes: axum::Router) {
+        let mut hosts = self.hosts.iter_mut();
+        let host = hosts.find(|host| host.app.config.hosts(module));
+        let host = host.unwrap_or_else(|| panic!("nobody hosts {module}"));
+        let mut hosted = host.hosted.iter_mut();
+        let hosted = hosted.find(|hosted| hosted.db.module() == module);
+        let hosted = hosted.expect("it started");
+        hosted.internal = routes;
+        host.app.slot(module).expect("it is hosted").up(hosted);
     }
 
     /// The modules, wherever they are.

@@ -44,6 +44,7 @@ pub fn banyan(data_dir: &Path) -> Command {
         .env("BANYAN__IDENTITY__HASH_PASSES", "1")
         .env("BANYAN__IDENTITY__MAX_REGISTRATIONS_PER_ADDRESS", "100")
         .env("BANYAN__NOTIFICATION__SMTP_TIMEOUT_SECONDS", "1")
+        .env("BANYAN__SERVER__OPERATIONS_LISTEN", "127.0.0.1:0")
         .env("BANYAN__BUS__LEASE_SECONDS", "2")
         .arg("--data-dir")
         .arg(data_dir)

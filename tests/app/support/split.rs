@@ -41,6 +41,7 @@ struct Node {
     process: Option<Process>,
     folder: PathBuf,
     port: u16,
+    operations_port: u16,
 }
 
 /// Gateway and modules.
@@ -101,6 +102,7 @@ impl Split {
                 process: None,
                 folder: folder.0.join(name),
                 port: Process::free_port(),
+                operations_port: Process::free_port(),
             };
             std::fs::create_dir_all(&node.folder).expect("a folder");
             nodes.insert(*name, node);
@@ -184,8 +186,14 @@ impl Split {
         }
         if kind == GATEWAY {
             for module in MODULES {
-                let key = format!("BANYAN__MODULES__{}__AT", module.name().to_uppercase());
-                command.env(key, self.places(module.name()));
+                let section = format!("BANYAN__MODULES__{}", module.name().to_uppercase());
+                let places = |port| self.places(module.name(), port);
+                command
+                    .env(format!("{section}__AT"), places(|node| node.port))
+                    .env(
+                        format!("{section}__INTERNAL_AT"),
+                        places(|node| node.operations_port),
+                    );
             }
         } else if let Some(databases) = &self.databases {
             command
@@ -202,9 +210,9 @@ impl Split {
     }
 
     /// The addresses of a module's instances.
-    fn places(&self, module: &str) -> String {
+    fn places(&self, module: &str, port: fn(&Node) -> u16) -> String {
         let nodes = self.nodes.iter().filter(|(name, _)| kind(name) == module);
-        let places = nodes.map(|(_, node)| format!("http://127.0.0.1:{}", node.port));
+        let places = nodes.map(|(_, node)| format!("http://127.0.0.1:{}", port(node)));
         places.collect::<Vec<_>>().join(",")
     }
 
@@ -218,8 +226,10 @@ impl Split {
         let mut command = self.command(name);
         let port = self.nodes[name].port;
         let listen = format!("127.0.0.1:{port}");
+        let operations = format!("127.0.0.1:{}", self.nodes[name].operations_port);
         let child = command
             .args(["serve", "--listen", &listen])
+            .env("BANYAN__SERVER__OPERATIONS_LISTEN", operations)
             .env("BANYAN__SERVICE__ID", "process")
             .env("BANYAN__SERVICE__SECRET_FILE", self.path("process.secret"))
             .stdout(Stdio::null())

@@ -1,5 +1,10 @@
 //! Everything that is pending, now: for tests and tools.
 
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::timeout;
+
 use super::{
     Attached, Bus,
     follow::{Step, begin},
@@ -74,15 +79,25 @@ impl Bus {
 
     /// How old the oldest event is that waits, per stage.
     pub async fn lag(&self) -> Result<Vec<lag::Lag>, Error> {
-        let mut lags = Vec::new();
-        for attached in self.modules() {
-            lags.push(lag::unsequenced(&attached.db).await?);
+        self.lags(Duration::MAX).await.into_iter().collect()
+    }
+
+    /// The same, each stage for itself: one that cannot say within `patience` keeps the others from
+    /// nothing.
+    pub async fn lags(&self, patience: Duration) -> Vec<Result<lag::Lag, Error>> {
+        let modules = self.modules();
+        let of = modules.iter().map(|attached| async move {
+            let late = |_| Err(Error::Transport("it did not say in time".to_owned()));
+            let sequencer = async { Ok(lag::unsequenced(&attached.db).await?) };
+            let mut lags = vec![timeout(patience, sequencer).await.unwrap_or_else(late)];
             for subscriber in &attached.subscribers {
                 if let Some(source) = self.source_for(subscriber) {
-                    lags.push(lag::unhandled(&*source, subscriber).await?);
+                    let unhandled = lag::unhandled(&*source, subscriber);
+                    lags.push(timeout(patience, unhandled).await.unwrap_or_else(late));
                 }
             }
-        }
-        Ok(lags)
+            lags
+        });
+        join_all(of).await.into_iter().flatten().collect()
     }
 }
