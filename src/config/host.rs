@@ -100,6 +100,7 @@ pub struct Gateway {
     pub auth_requests_per_minute: u32,
     pub requests_per_minute: u32,
     pub max_in_flight_per_client: u32,
+    pub cors_origins: Vec<String>,
     pub routes: Vec<outside::Settings>,
     pub networks: Vec<networks::Rule>,
 }

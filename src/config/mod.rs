@@ -27,7 +27,7 @@ pub use network::Network;
 pub use places::{At, Place};
 pub use service::Service;
 
-use crate::gateway::{networks, outside};
+use crate::gateway::{cors, networks, outside};
 
 /// The merged configuration of a process.
 #[derive(Clone)]
@@ -93,6 +93,8 @@ impl Config {
         faults.extend(config.faults_of_places(modules));
         let prefixes: Vec<_> = modules.iter().flat_map(|m| m.prefixes()).collect();
         faults.extend(outside::faults(&config.host.gateway.routes, &prefixes));
+        let origins = &config.host.gateway.cors_origins;
+        faults.extend(cors::faults(origins, config.development()));
         faults.extend(networks::faults(&config.host.gateway.networks));
         for module in modules.iter().filter(|m| config.hosts(m.name())) {
             if let Err(error) =

@@ -10,6 +10,7 @@
 //! These are plain calls and not layers: a layer costs some boxes per request, and here every
 //! request passes all of them.
 
+pub mod cors;
 pub mod forward;
 pub mod health;
 pub mod homes;
@@ -20,6 +21,7 @@ pub mod metrics;
 pub mod networks;
 pub mod openapi;
 pub mod outside;
+pub mod security;
 pub mod server;
 pub mod sharing;
 pub mod trace;
@@ -46,8 +48,10 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use upstream::Upstream;
 
+use cors::Permission;
 use homes::Home;
 use limits::Class;
+use outside::Outside;
 
 use crate::{
     app::{App, Slot},
@@ -63,6 +67,21 @@ const OWN: &str = "edge";
 /// The longest address that is answered: as a rule, path and query.
 const MAX_URI_BYTES: usize = 8 * 1024;
 
+/// Who speaks in an answer.
+enum Answer {
+    /// The edge, or a module wherever it runs.
+    Ours(Response),
+    /// A service of a configured route.
+    Outside(Response),
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let (Self::Ours(response) | Self::Outside(response)) = self;
+        response
+    }
+}
+
 /// What the edge needs to route and to answer for itself.
 pub struct Gateway {
     pub(crate) app: Arc<App>,
@@ -73,6 +92,8 @@ pub struct Gateway {
     limits: limits::Limits,
     in_flight: in_flight::InFlight,
     pub(crate) metrics: metrics::Metrics,
+    pub(crate) security: security::Security,
+    cors: Option<cors::Cors>,
     /// What was let pass, for other instances.
     spent: Arc<sharing::Spent>,
     networks: networks::Networks,
@@ -103,6 +124,8 @@ impl Gateway {
             limits: limits::Limits::new(config, &spent),
             in_flight: in_flight::InFlight::new(config.max_in_flight_per_client),
             metrics: metrics::Metrics::default(),
+            cors: cors::Cors::new(&config.cors_origins),
+            security: security::Security::new(&app.config.host.server.public_url),
             networks: networks::Networks::new(&config.networks),
             outside: outside::Routes::new(&app, &spent)?,
             spent,
@@ -165,56 +188,72 @@ impl Gateway {
     /// Answers a request, and counts it.
     async fn answer(self: &Arc<Self>, request: Request) -> Response {
         let path = request.uri().path();
-        let module = match (self.outside.find(path), self.homes.find(path)) {
+        let route = self.outside.find(path);
+        let module = match (route, self.homes.find(path)) {
             (Some(route), _) => route.label(),
             (None, Some(home)) => home.name(),
             (None, None) => OWN,
         };
         let class = Class::of(&request);
+        let shared = route.map_or_else(|| cors::is_shared(path), Outside::is_shared);
+        let cors = self.cors.as_ref().filter(|_| shared);
+        let permission = cors.map(|cors| cors.permission(&request));
         let counted = self.metrics.enter(module, class, request.method());
-        let response = self.admit(class, request).await;
+        let admitted = self.admit(class, permission.as_ref(), route, request).await;
+        let mut response = match admitted {
+            Ok(Answer::Outside(mut response)) => {
+                self.security.outside(&mut response);
+                response
+            }
+            ours => {
+                let mut response = ours.into_response();
+                self.security.ours(&mut response);
+                response
+            }
+        };
+        if let Some(permission) = permission {
+            permission.write(response.headers_mut());
+        }
         counted.answered(response.status());
         response
     }
 
     /// Answers a request within its bounds: of rate, of body, of time.
-    async fn admit(self: &Arc<Self>, class: Class, request: Request) -> Response {
+    async fn admit(
+        self: &Arc<Self>,
+        class: Class,
+        permission: Option<&Permission>,
+        route: Option<&Outside>,
+        request: Request,
+    ) -> Result<Answer, Problem> {
         if uri_bytes(request.uri()) > MAX_URI_BYTES {
-            return uri_too_long().into_response();
+            return Err(uri_too_long());
         }
+        let headers = request.headers();
         // RFC 9112 §3.2: whoever reads the first and whoever reads the last would not agree.
-        let hosts = request.headers().get_all(header::HOST).iter().count();
+        let hosts = headers.get_all(header::HOST).iter().count();
         if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
-            return Problem::malformed("A request has one Host header.").into_response();
+            return Err(Problem::malformed("A request has one Host header."));
         }
-        if request
-            .headers()
-            .get_all(header::AUTHORIZATION)
-            .iter()
-            .count()
-            > 1
-        {
+        if headers.get_all(header::AUTHORIZATION).iter().count() > 1 {
             let why = "A request has one Authorization header at most.";
-            return Problem::malformed(why).into_response();
+            return Err(Problem::malformed(why));
         }
-        if let Err(refused) = self.limits.check(class, &request) {
-            return refused.into_response();
+        self.limits.check(class, &request)?;
+        self.networks.check(&request)?;
+        if let Some(answer) = permission.and_then(Permission::preflight) {
+            return answer.map(Answer::Ours);
         }
-        if let Err(refused) = self.networks.check(&request) {
-            return refused.into_response();
-        }
-        let _flight = match self.in_flight.enter(&request) {
-            Ok(flight) => flight,
-            Err(refused) => return refused.into_response(),
-        };
-        if let Some(route) = self.outside.find(request.uri().path()) {
+        let _flight = self.in_flight.enter(&request)?;
+        if let Some(route) = route {
             if !self.roles.serves() {
-                return in_the_background().into_response();
+                return Err(in_the_background());
             }
             let answer = route.answer(&self.app, request).await;
-            return answer.unwrap_or_else(Problem::into_response);
+            return answer.map(Answer::Outside);
         }
-        within_bounds(&self.app, request, |request| self.dispatch(request)).await
+        let answer = within_bounds(&self.app, request, |request| self.dispatch(request));
+        Ok(Answer::Ours(answer.await))
     }
 
     /// Hands the request to the module that owns its path.

@@ -68,15 +68,14 @@ pub async fn serve<F: Future<Output = Response>>(
         // A panic ends this request alone.
         let answer = AssertUnwindSafe(answer(request));
         let result = answer.catch_unwind().await;
-        let mut response =
-            result.unwrap_or_else(|panic| Problem::panicked(&*panic).into_response());
+        let mut response = result.unwrap_or_else(|panic| {
+            let mut response = Problem::panicked(&*panic).into_response();
+            gateway.security.ours(&mut response);
+            response
+        });
         let status = response.status();
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, request_id);
-        headers.insert(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        );
         if gateway.is_draining() && status != StatusCode::SWITCHING_PROTOCOLS {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

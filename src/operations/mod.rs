@@ -65,7 +65,10 @@ impl Operations {
             async move {
                 let answer = |request| async {
                     let answer = |request| router.oneshot(request).map(Result::into_response);
-                    gateway::within_bounds(&this.gateway.app, request, answer).await
+                    let answer = gateway::within_bounds(&this.gateway.app, request, answer);
+                    let mut answer = answer.await;
+                    this.gateway.security.ours(&mut answer);
+                    answer
                 };
                 trace::serve(&this.gateway, peer, request, answer).await
             }

@@ -257,3 +257,40 @@ async fn who_is_silent_or_does_not_read_is_let_go() {
     let end = tokio::time::timeout(patience, greedy).await;
     assert!(end.is_ok(), "who does not read holds a connection");
 }
+
+#[tokio::test]
+async fn every_answer_tells_browsers_to_be_careful() {
+    let app = TestApp::with(&[("BANYAN__SERVER__PUBLIC_URL", "https://api.example.com")]).await;
+    for (method, path, status) in [
+        (Method::GET, "/", 200),
+        (Method::GET, "/.well-known/jwks.json", 200),
+        (Method::GET, "/api/v1/auth/me", 401),
+        (Method::GET, "/nowhere", 404),
+        (Method::DELETE, "/api/v1/auth/login", 405),
+        (Method::GET, "/setup", 200),
+        (Method::GET, "/dev/mailbox", 200),
+    ] {
+        let answer = app.send(method, path, None, None, &[]).await.expect(status);
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "same-origin"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("strict-transport-security", "max-age=31536000"),
+        ] {
+            assert_eq!(answer.header(name), value, "{path}");
+            assert_eq!(answer.headers.get_all(name).iter().count(), 1, "{path}");
+        }
+        let policy = answer.header("content-security-policy");
+        assert!(
+            policy.contains("frame-ancestors 'none'"),
+            "{path}: {policy}"
+        );
+        let cached = answer.header("cache-control");
+        assert_eq!(
+            cached == "no-store",
+            path != "/.well-known/jwks.json",
+            "{path}"
+        );
+    }
+}

@@ -6,6 +6,7 @@
 mod analytics;
 mod boundaries;
 mod contracts;
+mod cors;
 mod edge;
 mod faults;
 mod flows;

@@ -386,3 +386,33 @@ async fn websockets_pass_and_end_with_the_process() {
     // The service's end is let go of too.
     echo.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_service_speaks_for_itself() {
+    let own = [
+        ("content-security-policy", "default-src https:"),
+        ("cache-control", "public, max-age=60"),
+        ("referrer-policy", "unsafe-url"),
+        ("x-content-type-options", "nosniff"),
+    ];
+    let said = Router::new()
+        .route("/said", any(async move || own))
+        .route("/silent", any(async || "quiet"));
+    let rules = "public = true\nstrip_prefix = true";
+    let app = TestApp::configured(&route("own", serve(said).await, rules)).await;
+    let answer = get(&app, "/own/said", None, &[]).await.expect(200);
+    for (name, value) in own {
+        assert_eq!(answer.header(name), value);
+        assert_eq!(answer.headers.get_all(name).iter().count(), 1, "{name}");
+    }
+    let answer = get(&app, "/own/silent", None, &[]).await.expect(200);
+    for (name, _) in own {
+        assert!(
+            !answer.headers.contains_key(name),
+            "{name} is the edge's word"
+        );
+    }
+    // But a refusal is the edge's own.
+    let refused = get(&app, "/own//said", None, &[]).await.expect(400);
+    assert_eq!(refused.header("referrer-policy"), "same-origin");
+}

@@ -100,6 +100,11 @@ impl Outside {
         &self.settings.name
     }
 
+    /// Does the edge answer for pages of other origins here? Else the service does, as it likes.
+    pub fn is_shared(&self) -> bool {
+        self.settings.cors
+    }
+
     pub fn label(&self) -> &str {
         &self.label
     }
