@@ -101,6 +101,7 @@ pub struct Gateway {
     pub requests_per_minute: u32,
     pub max_in_flight_per_client: u32,
     pub cors_origins: Vec<String>,
+    pub compression: bool,
     pub routes: Vec<outside::Settings>,
     pub networks: Vec<networks::Rule>,
 }

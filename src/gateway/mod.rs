@@ -10,6 +10,7 @@
 //! These are plain calls and not layers: a layer costs some boxes per request, and here every
 //! request passes all of them.
 
+pub mod compression;
 pub mod cors;
 pub mod forward;
 pub mod health;
@@ -48,6 +49,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use upstream::Upstream;
 
+use compression::Wish;
 use cors::Permission;
 use homes::Home;
 use limits::Class;
@@ -198,19 +200,22 @@ impl Gateway {
         let shared = route.map_or_else(|| cors::is_shared(path), Outside::is_shared);
         let cors = self.cors.as_ref().filter(|_| shared);
         let permission = cors.map(|cors| cors.permission(&request));
+        let compresses = route.map_or(self.app.config.host.gateway.compression, |route| {
+            route.is_compressed()
+        });
+        let wish = compresses.then(|| Wish::of(request.method(), request.headers()));
         let counted = self.metrics.enter(module, class, request.method());
         let admitted = self.admit(class, permission.as_ref(), route, request).await;
-        let mut response = match admitted {
-            Ok(Answer::Outside(mut response)) => {
-                self.security.outside(&mut response);
-                response
-            }
-            ours => {
-                let mut response = ours.into_response();
-                self.security.ours(&mut response);
-                response
-            }
-        };
+        let outside = matches!(admitted, Ok(Answer::Outside(_)));
+        let mut response = admitted.into_response();
+        if let Some(wish) = wish {
+            response = wish.fulfil(response);
+        }
+        if outside {
+            self.security.outside(&mut response);
+        } else {
+            self.security.ours(&mut response);
+        }
         if let Some(permission) = permission {
             permission.write(response.headers_mut());
         }

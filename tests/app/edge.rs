@@ -294,3 +294,47 @@ async fn every_answer_tells_browsers_to_be_careful() {
         );
     }
 }
+
+#[tokio::test]
+async fn answers_are_compressed_for_who_takes_them_so() {
+    async fn read(encoded: &[u8], coding: &str) -> Vec<u8> {
+        use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+        let mut bytes = Vec::new();
+        let read = match coding {
+            "zstd" => ZstdDecoder::new(encoded).read_to_end(&mut bytes).await,
+            _ => GzipDecoder::new(encoded).read_to_end(&mut bytes).await,
+        };
+        read.expect("a whole answer");
+        bytes
+    }
+    let app = TestApp::start().await;
+    let get = async |path: &str, headers: &[(&str, &str)]| {
+        let mut request = app.http.get(format!("{}{path}", app.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.unwrap();
+        let coding = answer.headers().get("content-encoding").cloned();
+        let coding = coding.map(|coding| coding.to_str().unwrap().to_owned());
+        let vary = answer.headers().get_all("vary").iter();
+        let varies = vary.filter(|v| *v == "accept-encoding").count();
+        (coding, varies, answer.bytes().await.unwrap())
+    };
+    // Of the edge, and of a module wherever it is.
+    for path in ["/api/openapi.json", "/setup/style.css"] {
+        let (coding, varies, plain) = get(path, &[]).await;
+        assert_eq!((coding, varies), (None, 1), "{path}");
+        for accepted in ["gzip", "zstd"] {
+            let (coding, varies, bytes) = get(path, &[("accept-encoding", accepted)]).await;
+            assert_eq!(coding.as_deref(), Some(accepted), "{path}");
+            assert_eq!(varies, 1, "{path}");
+            assert!(bytes.len() < plain.len() / 2, "{path}: {}", bytes.len());
+            assert_eq!(read(&bytes, accepted).await, plain, "{path}");
+        }
+    }
+    let all = ("accept-encoding", "gzip, zstd");
+    // Whose length could tell of a session, and what is short.
+    let (coding, ..) = get("/api/openapi.json", &[all, ("cookie", "session=1")]).await;
+    assert_eq!(coding, None);
+    assert_eq!(get("/health/live", &[all]).await.0, None);
+}

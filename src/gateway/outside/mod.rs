@@ -105,6 +105,10 @@ impl Outside {
         self.settings.cors
     }
 
+    pub fn is_compressed(&self) -> bool {
+        self.settings.compress
+    }
+
     pub fn label(&self) -> &str {
         &self.label
     }

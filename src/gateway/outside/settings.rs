@@ -37,6 +37,8 @@ pub struct Settings {
     #[serde(default)]
     pub remove_headers: Vec<String>,
     #[serde(default)]
+    pub compress: bool,
+    #[serde(default)]
     pub cors: bool,
     #[serde(default)]
     pub pass_authorization: bool,
