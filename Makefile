@@ -26,8 +26,9 @@ test: ## Run every test
 	@scripts/install-postgres.sh
 	@scripts/install-nats.sh
 	@scripts/install-test-tools.sh
+	@scripts/install-browser.sh
 	cargo test --workspace
-	BANYAN_TEST_PLACES=five cargo test --package banyan --test app -- edge flows keys outside routes
+	BANYAN_TEST_PLACES=five cargo test --package banyan --test app -- browser edge flows keys outside routes
 
 # typos is no part of it: on a fresh machine its build takes as long (2.5 minutes of CPU) as cargo-deny's.
 lint: ## Check format, lints, dependencies and the descriptions of queries

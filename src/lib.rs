@@ -17,6 +17,7 @@ pub mod keys;
 pub mod module_move;
 pub mod modules;
 pub mod operations;
+pub mod pages;
 pub mod places;
 pub mod secrets;
 pub mod serve;

@@ -38,6 +38,7 @@ pub struct Server {
     #[serde(deserialize_with = "optional_address")]
     pub operations_listen: Option<SocketAddr>,
     pub public_url: Url,
+    pub product_name: String,
     pub data_dir: PathBuf,
     pub max_body_bytes: usize,
     pub request_timeout_seconds: u64,

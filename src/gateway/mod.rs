@@ -44,7 +44,7 @@ use axum::{
     routing::get,
 };
 use http_body_util::Limited;
-use kernel::Problem;
+use kernel::{Problem, csrf::PublicUrl};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use upstream::Upstream;
@@ -57,11 +57,15 @@ use outside::Outside;
 
 use crate::{
     app::{App, Slot},
+    pages::{
+        self, Pages, Visit, assets,
+        browser::{Browser, BrowserSessions},
+    },
     work::Roles,
 };
 
 /// What the edge answers itself, below the modules' prefixes and beside them.
-pub(crate) const OF_THE_EDGE: &[&str] = &["/health", "/api/openapi.json"];
+pub(crate) const OF_THE_EDGE: &[&str] = &["/admin", "/api/openapi.json", "/health", "/static"];
 
 /// As what it is counted that the edge answers itself.
 const OWN: &str = "edge";
@@ -96,6 +100,10 @@ pub struct Gateway {
     pub(crate) metrics: metrics::Metrics,
     pub(crate) security: security::Security,
     cors: Option<cors::Cors>,
+    pages: Pages,
+    pub(crate) browsers: BrowserSessions,
+    /// For forms, which only our own pages may send.
+    public_url: PublicUrl,
     /// What was let pass, for other instances.
     spent: Arc<sharing::Spent>,
     networks: networks::Networks,
@@ -115,6 +123,7 @@ impl Gateway {
             .expect("the document is plain data");
         let own = Router::new()
             .route("/", get(index))
+            .route("/static/{digest}/{name}", get(assets::serve))
             .route("/health/live", get(health::live))
             .route("/health/ready", get(health::ready))
             .route("/api/openapi.json", get(openapi::serve))
@@ -127,6 +136,9 @@ impl Gateway {
             in_flight: in_flight::InFlight::new(config.max_in_flight_per_client),
             metrics: metrics::Metrics::default(),
             cors: cors::Cors::new(&config.cors_origins),
+            pages: Pages::new(&app.config.host.server.product_name),
+            browsers: BrowserSessions::new(&app.config.host.server.public_url),
+            public_url: PublicUrl(Arc::new(app.config.host.server.public_url.clone())),
             security: security::Security::new(&app.config.host.server.public_url),
             networks: networks::Networks::new(&config.networks),
             outside: outside::Routes::new(&app, &spent)?,
@@ -205,9 +217,14 @@ impl Gateway {
         });
         let wish = compresses.then(|| Wish::of(request.method(), request.headers()));
         let counted = self.metrics.enter(module, class, request.method());
-        let admitted = self.admit(class, permission.as_ref(), route, request).await;
+        let mut visit = Visit::of(&request).filter(|_| route.is_none());
+        let admitted = self.admit(class, permission.as_ref(), route, &mut visit, request);
+        let admitted = admitted.await;
         let outside = matches!(admitted, Ok(Answer::Outside(_)));
         let mut response = admitted.into_response();
+        if let Some(visit) = visit {
+            response = self.pages.finish(visit, response).await;
+        }
         if let Some(wish) = wish {
             response = wish.fulfil(response);
         }
@@ -229,7 +246,8 @@ impl Gateway {
         class: Class,
         permission: Option<&Permission>,
         route: Option<&Outside>,
-        request: Request,
+        visit: &mut Option<Visit>,
+        mut request: Request,
     ) -> Result<Answer, Problem> {
         if uri_bytes(request.uri()) > MAX_URI_BYTES {
             return Err(uri_too_long());
@@ -250,6 +268,7 @@ impl Gateway {
             return answer.map(Answer::Ours);
         }
         let _flight = self.in_flight.enter(&request)?;
+        let browser = self.know_browser(&mut request).await?;
         if let Some(route) = route {
             if !self.roles.serves() {
                 return Err(in_the_background());
@@ -257,8 +276,16 @@ impl Gateway {
             let answer = route.answer(&self.app, request).await;
             return answer.map(Answer::Outside);
         }
+        let over = matches!(browser, Browser::Over);
+        if let Some(visit) = visit {
+            visit.principal = browser.principal();
+        }
         let answer = within_bounds(&self.app, request, |request| self.dispatch(request));
-        Ok(Answer::Ours(answer.await))
+        let mut answer = answer.await;
+        if over {
+            self.browsers.clear(&mut answer);
+        }
+        Ok(Answer::Ours(answer))
     }
 
     /// Hands the request to the module that owns its path.
@@ -276,6 +303,8 @@ impl Gateway {
                 None => is_down(slot).into_response(),
             },
             Home::Remote(upstream) => {
+                let mut request = request;
+                pages::ask_for_fragments(request.headers_mut());
                 let answer = forward::forward(&self.app, upstream, request, None).await;
                 match answer {
                     Ok(answer) if answer.status() == StatusCode::MISDIRECTED_REQUEST => {

@@ -48,6 +48,7 @@ pub async fn serve<F: Future<Output = Response>>(
     let address = Some(client_address(peer, request.headers(), proxies));
     drop_reserved(request.headers_mut());
     request.extensions_mut().insert(ClientAddress(address));
+    request.extensions_mut().insert(gateway.public_url.clone());
 
     let request_id = request_id(request.headers()).unwrap_or_else(|| {
         HeaderValue::from_str(&world.uuid().to_string()).expect("a UUID is a valid header")

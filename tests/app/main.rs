@@ -5,6 +5,7 @@
 
 mod analytics;
 mod boundaries;
+mod browser;
 mod contracts;
 mod cors;
 mod edge;

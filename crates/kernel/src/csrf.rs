@@ -1,7 +1,25 @@
 //! Which requests a browser made for a page of ours, and not for somebody else's.
 
-use axum::http::{HeaderMap, header};
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, StatusCode, header};
 use url::Url;
+
+use crate::problem::Problem;
+
+/// How people reach this installation, as an extension of every request.
+#[derive(Clone, Debug)]
+pub struct PublicUrl(pub Arc<Url>);
+
+/// What another page's request is answered.
+pub fn cross_site() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "cross-site",
+        "The request did not come from one of our own pages",
+    )
+    .detail("Open the page anew, at the address that this installation is known by, and try again.")
+}
 
 /// Must be true before a browser's request changes anything, sign-in forms included.
 ///

@@ -11,6 +11,7 @@ use axum::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    csrf::{self, PublicUrl},
     page::PageParams,
     problem::{FieldError, Problem},
 };
@@ -105,6 +106,26 @@ fn body_problem(status: StatusCode, text: String) -> Problem {
         return Problem::payload_too_large();
     }
     Problem::malformed(text)
+}
+
+/// A form of one of our own pages. What another page sends is refused: sign-in forms too, or a stranger
+/// could sign somebody in as themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Form<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let own = request.extensions().get::<PublicUrl>();
+        if !own.is_some_and(|own| csrf::is_same_origin(request.headers(), &own.0)) {
+            return Err(csrf::cross_site());
+        }
+        let form = axum::Form::from_request(request, state).await;
+        let axum::Form(value) =
+            form.map_err(|rejection| body_problem(rejection.status(), rejection.body_text()))?;
+        Ok(Self(value))
+    }
 }
 
 /// Path parameters. One that does not parse names nothing: 404.

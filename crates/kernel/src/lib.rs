@@ -5,6 +5,7 @@
 //! jobs. It talks to other modules only by publishing an [`Event`] in a [`Tx`] and by
 //! [`Subscription`]s to theirs.
 
+pub mod browser_session;
 pub mod bus;
 pub mod clock;
 pub mod context;
@@ -12,9 +13,12 @@ pub mod csrf;
 pub mod db;
 pub mod event;
 pub mod extract;
+pub mod fragment;
+pub mod html;
 pub mod ids;
 pub mod jobs;
 pub mod key_source;
+pub mod language;
 pub mod mime;
 pub mod module;
 pub mod page;
@@ -34,10 +38,12 @@ pub use clock::{Clock, Random, SeededRandom, SystemClock, SystemRandom, TestCloc
 pub use context::RequestContext;
 pub use db::{Db, Tx};
 pub use event::{Envelope, Event, EventId, EventType};
-pub use extract::{Json, PagedQuery, Path, Query};
+pub use extract::{Form, Json, PagedQuery, Path, Query};
+pub use fragment::Fragment;
 pub use ids::{SessionId, UserId};
 pub use jobs::{Job, Worker};
 pub use key_source::KeySource;
+pub use language::{Language, Text};
 pub use module::{Context, Module, Started, Verb, read_config};
 pub use principal::Principal;
 pub use problem::{FieldError, Problem};

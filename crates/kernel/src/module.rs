@@ -13,6 +13,7 @@ use crate::{
     clock::World,
     db::Db,
     event::EventType,
+    fragment::NavItem,
     jobs::{Job, Worker},
     routes::Api,
     secret::Secrets,
@@ -39,6 +40,11 @@ pub trait Module: Send + Sync {
 
     /// Refuses what cannot work, before anything starts.
     fn check_config(&self, section: &ConfigSection, development: bool) -> Result<(), ConfigError>;
+
+    /// Its pages in the navigation.
+    fn navigation(&self) -> &'static [NavItem] {
+        &[]
+    }
 
     /// The events that it publishes.
     fn events(&self) -> Vec<EventType>;

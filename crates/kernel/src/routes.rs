@@ -6,9 +6,11 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
+    handler::Handler,
     http::{HeaderMap, Method, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
+    routing::{MethodRouter, get, post},
 };
 use utoipa::openapi::{
     OpenApi,
@@ -101,15 +103,37 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
                 });
             }
         }
-        let guarded = method_router.layer(middleware::from_fn(
-            move |request: Request, next: Next| async move {
-                match access.check(request.extensions().get::<Principal>()) {
-                    Ok(()) => next.run(request).await,
-                    Err(problem) => problem.into_response(),
-                }
-            },
-        ));
+        let guarded = guarded(access, method_router);
         self.router = self.router.routes((schemas, paths, guarded));
+        self
+    }
+
+    /// Adds a page: for browsers, not for programs, so the description of the API leaves it out.
+    pub fn page<H, T>(mut self, access: Access, path: &str, handler: H) -> Self
+    where
+        H: Handler<T, S>,
+        T: 'static,
+    {
+        self.router = self.router.route(path, guarded(access, get(handler)));
+        self.note(access, Method::GET, path)
+    }
+
+    /// Adds what a form of a page is sent to.
+    pub fn form<H, T>(mut self, access: Access, path: &str, handler: H) -> Self
+    where
+        H: Handler<T, S>,
+        T: 'static,
+    {
+        self.router = self.router.route(path, guarded(access, post(handler)));
+        self.note(access, Method::POST, path)
+    }
+
+    fn note(mut self, access: Access, method: Method, path: &str) -> Self {
+        self.table.push(Route {
+            method,
+            path: path.to_owned(),
+            access,
+        });
         self
     }
 
@@ -130,6 +154,21 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             .fallback(|| async { Problem::not_found() })
             .layer(middleware::from_fn_with_state(verifier, authenticate))
     }
+}
+
+/// Lets nobody in but who may call the route.
+fn guarded<S: Clone + Send + Sync + 'static>(
+    access: Access,
+    routes: MethodRouter<S>,
+) -> MethodRouter<S> {
+    routes.layer(middleware::from_fn(
+        move |request: Request, next: Next| async move {
+            match access.check(request.extensions().get::<Principal>()) {
+                Ok(()) => next.run(request).await,
+                Err(problem) => problem.into_response(),
+            }
+        },
+    ))
 }
 
 /// Puts the verified [`Principal`] into the request, and the actor into the ambient context.

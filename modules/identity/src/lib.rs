@@ -42,6 +42,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use kernel::{
     Context, Db, EventType, Sealer, Secrets, Started, Verb,
+    fragment::NavItem,
     module::{ConfigError, ConfigSection},
     routes::Api,
     secret::Key,
@@ -109,7 +110,20 @@ impl kernel::Module for Module {
     }
 
     fn prefixes(&self) -> &'static [&'static str] {
-        &["/api/v1/auth", "/.well-known/jwks.json", "/setup"]
+        &[
+            "/api/v1/auth",
+            "/.well-known/jwks.json",
+            "/setup",
+            "/sign-in",
+            "/sign-out",
+            "/sign-up",
+            "/password",
+            "/account",
+        ]
+    }
+
+    fn navigation(&self) -> &'static [NavItem] {
+        http::pages::NAVIGATION
     }
 
     fn migrations(&self) -> &'static Migrator {
@@ -182,6 +196,7 @@ impl kernel::Module for Module {
             public_url: context.public_url,
         });
         Ok(Started {
+            internal: http::internal::router(Arc::clone(&state)),
             router: http::routes().into_router(state, context.verifier),
             jobs,
             restate: Some(Arc::new(RestateUsers { db })),

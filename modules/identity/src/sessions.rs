@@ -1,6 +1,6 @@
 //! Beginning and ending sessions, and telling of it.
 
-use kernel::{SessionId, Tx, UserId};
+use kernel::{Secret, SessionId, Tx, UserId, secret::token_digest};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -45,11 +45,12 @@ pub(crate) struct Started {
     pub(crate) tokens_from: Option<OffsetDateTime>,
 }
 
-/// Begins a session of whom the proof names.
+/// Begins a session of whom the proof names. Without a handle it is used by refresh tokens.
 pub(crate) async fn start(
     tx: &mut Tx,
     state: &State,
     holder: Proven,
+    handle: Option<&Secret>,
     now: OffsetDateTime,
 ) -> Result<Started, Error> {
     let Proven {
@@ -67,6 +68,7 @@ pub(crate) async fn start(
         device: device.name.as_deref(),
         address: device.address.map(|address| address.to_string()),
         client_digest: &device.digest(&state.keys.familiar_clients),
+        handle_digest: handle.map(|handle| token_digest(handle.expose())),
         idle_expires_at: now + config.session_idle,
         expires_at: now + config.session_lifetime,
         tokens_expire_at: now + config.access_token_ttl,

@@ -2,10 +2,12 @@
 
 mod cache;
 pub(crate) mod error;
+pub(crate) mod internal;
 mod jwks;
 mod login;
 mod logout;
 mod me;
+pub(crate) mod pages;
 mod password;
 mod refresh;
 mod registrations;
@@ -24,7 +26,7 @@ use crate::State;
 pub(crate) fn routes() -> Routes<Arc<State>> {
     use Access::{Authenticated, Public};
 
-    Routes::new()
+    let routes = Routes::new()
         .route(Public, routes!(registrations::register::register))
         .route(Public, routes!(registrations::verify::verify))
         .route(Public, routes!(registrations::resend::resend))
@@ -48,7 +50,8 @@ pub(crate) fn routes() -> Routes<Arc<State>> {
         .route(Authenticated, routes!(me::me))
         .route(Public, routes!(jwks::jwks))
         .route(Public, routes!(setup::form::form, setup::submit::submit))
-        .route(Public, routes!(setup::style::style))
+        .route(Public, routes!(setup::style::style));
+    pages::add(routes)
 }
 
 #[cfg(test)]
@@ -87,6 +90,27 @@ mod tests {
                 "GET /setup Public",
                 "POST /setup Public",
                 "GET /setup/style.css Public",
+                "GET /sign-in Public",
+                "POST /sign-in Public",
+                "GET /sign-in/mail Public",
+                "POST /sign-in/mail Public",
+                "GET /sign-in/code Public",
+                "POST /sign-in/code Public",
+                "POST /sign-out Public",
+                "GET /sign-up Public",
+                "POST /sign-up Public",
+                "GET /sign-up/verify Public",
+                "POST /sign-up/verify Public",
+                "GET /password/forgot Public",
+                "POST /password/forgot Public",
+                "GET /password/reset Public",
+                "POST /password/reset Public",
+                "GET /account Authenticated",
+                "GET /account/sessions Authenticated",
+                "POST /account/sessions/end-others Authenticated",
+                "POST /account/sessions/{id}/end Authenticated",
+                "GET /account/password Authenticated",
+                "POST /account/password Authenticated",
             ]
         );
         let prefixes = kernel::Module::prefixes(&crate::Module);

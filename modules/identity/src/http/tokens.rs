@@ -45,7 +45,7 @@ pub(crate) async fn begin_session(
     now: OffsetDateTime,
 ) -> Result<TokenReply, Error> {
     let user_id = holder.user_id;
-    let session = sessions::start(tx, state, holder, now).await?;
+    let session = sessions::start(tx, state, holder, None, now).await?;
     let first = Generation {
         user_id,
         roles: session.roles,

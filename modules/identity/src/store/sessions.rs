@@ -17,6 +17,8 @@ pub(crate) struct NewSession<'a> {
     pub(crate) address: Option<String>,
     /// Of device and network.
     pub(crate) client_digest: &'a [u8; 32],
+    /// Of the handle that a browser's cookie holds.
+    pub(crate) handle_digest: Option<[u8; 32]>,
     pub(crate) idle_expires_at: OffsetDateTime,
     pub(crate) expires_at: OffsetDateTime,
     pub(crate) tokens_expire_at: OffsetDateTime,
@@ -59,8 +61,9 @@ pub(crate) async fn insert(
            ), begun AS (
                INSERT INTO identity.sessions
                    (session_id, user_id, generation, rotated_at, started_at, last_used_at,
-                    idle_expires_at, expires_at, tokens_expire_at, device, address)
-               SELECT $1, user_id, 1, $4, $4, $4, $5, $6, $7, $8, $9 FROM account
+                    idle_expires_at, expires_at, tokens_expire_at, device, address,
+                    handle_digest)
+               SELECT $1, user_id, 1, $4, $4, $4, $5, $6, $7, $8, $9, $11 FROM account
            ), familiar AS (
                INSERT INTO identity.familiar_clients AS f (user_id, client_digest, last_seen_at)
                SELECT user_id, $10, $4 FROM account
@@ -82,7 +85,8 @@ pub(crate) async fn insert(
         session.tokens_expire_at,
         session.device,
         session.address,
-        &session.client_digest[..]
+        &session.client_digest[..],
+        session.handle_digest.as_ref().map(|digest| &digest[..])
     )
     .fetch_optional(conn)
     .await
@@ -194,6 +198,44 @@ pub(crate) async fn end_all(
         but.map(|session| session.0)
     )
     .fetch_all(conn)
+    .await
+}
+
+/// What the handle of a browser's session gives.
+pub(crate) struct Exchanged {
+    pub(crate) session_id: SessionId,
+    pub(crate) user_id: UserId,
+    pub(crate) roles: Vec<String>,
+    pub(crate) tokens_from: Option<OffsetDateTime>,
+    pub(crate) tokens_expire_at: OffsetDateTime,
+}
+
+/// Uses a browser's session. Nothing when it is over, or there never was one.
+pub(crate) async fn exchange(
+    conn: &mut PgConnection,
+    handle_digest: &[u8; 32],
+    idle: Duration,
+    access_token: Duration,
+    now: OffsetDateTime,
+) -> Result<Option<Exchanged>, sqlx::Error> {
+    sqlx::query_as!(
+        Exchanged,
+        r#"UPDATE identity.sessions AS s
+              SET last_used_at = greatest(s.last_used_at, $2),
+                  idle_expires_at = greatest(s.idle_expires_at, least(s.expires_at, $3)),
+                  tokens_expire_at = greatest(s.tokens_expire_at, least(s.expires_at, $4))
+             FROM identity.users AS u
+            WHERE s.handle_digest = $1
+              AND u.user_id = s.user_id
+              AND s.idle_expires_at > $2
+           RETURNING s.session_id AS "session_id: SessionId", u.user_id AS "user_id: UserId",
+                     u.roles, u.tokens_from, least(s.expires_at, $4) AS "tokens_expire_at!""#,
+        &handle_digest[..],
+        now,
+        now + idle,
+        now + access_token
+    )
+    .fetch_optional(conn)
     .await
 }
 

@@ -117,6 +117,19 @@ pub(crate) async fn replace_hash(
     Ok(done.rows_affected() == 1)
 }
 
+pub(crate) async fn has_password(
+    conn: &mut PgConnection,
+    user_id: UserId,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM identity.users
+                           WHERE user_id = $1 AND password_hash IS NOT NULL) AS "has!""#,
+        user_id.0
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Sets another password, whatever it was before.
 pub(crate) async fn set_password(
     conn: &mut PgConnection,

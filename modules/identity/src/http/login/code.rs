@@ -20,7 +20,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct CodeRequest {
     #[schema(max_length = 254, examples("ada@example.org"))]
-    email: String,
+    pub(crate) email: String,
 }
 
 impl CodeRequest {

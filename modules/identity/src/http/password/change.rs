@@ -56,6 +56,22 @@ pub(crate) async fn change_password(
     caller: CurrentUser,
     Json(request): Json<ChangePasswordRequest>,
 ) -> Result<StatusCode, Error> {
+    change(
+        &state,
+        caller,
+        &request.current_password,
+        &request.new_password,
+    )
+    .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn change(
+    state: &State,
+    caller: CurrentUser,
+    current_password: &Secret,
+    new_password: &Secret,
+) -> Result<(), Error> {
     let now = state.db.world().now();
     let user = {
         let mut conn = state.db.pool().acquire().await?;
@@ -64,14 +80,14 @@ pub(crate) async fn change_password(
     let user = user.ok_or(Error::SessionGone)?;
     let words = [Some(&*user.email), user.display_name.as_deref()];
     let words: Vec<&str> = words.into_iter().flatten().collect();
-    let new = parse_new(&request.new_password, &words)?;
+    let new = parse_new(new_password, &words)?;
     let wrong = || {
         let errors = vec![FieldError::new("/current_password", "is not the password")];
         Error::Invalid(errors)
     };
     let email = Email::parse(&user.email).map_err(|_| Error::SessionGone)?;
-    let current = Password::typed(&request.current_password).ok_or_else(wrong)?;
-    let checked = sign_in::check_password(&state, &email, current).await;
+    let current = Password::typed(current_password).ok_or_else(wrong)?;
+    let checked = sign_in::check_password(state, &email, current).await;
     let holder = checked.map_err(|error| match error {
         // 401 would say that the token is not good.
         Error::InvalidCredentials => wrong(),
@@ -100,5 +116,5 @@ pub(crate) async fn change_password(
         change: PasswordChange::Changed,
     });
     tx.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State as Shared;
-use kernel::{Json, Problem, Secret};
+use kernel::{Json, Problem, Secret, Tx};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -17,7 +17,9 @@ use crate::{
         error::Error,
         tokens::{self, TokenReply, TokenResponse},
     },
-    sessions, store,
+    sessions,
+    sign_in::Proven,
+    store,
 };
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -59,14 +61,33 @@ pub(crate) async fn reset_password(
     Shared(state): Shared<Arc<State>>,
     Json(request): Json<ResetPasswordRequest>,
 ) -> Result<TokenReply, Error> {
-    let password = parse_new(&request.new_password, &[])?;
-    let place = state.passwords.reserve()?;
-    let code = request.code.expose();
-    let holder = codes::check(&state, CodePurpose::PasswordReset, request.id, code).await?;
-    let user_id = holder.user_id;
-    let hash = state.passwords.hash(place, password).await?;
     let keys = state.signer.keys().await?;
     let now = state.db.world().now();
+    let ResetPasswordRequest {
+        id,
+        code,
+        new_password,
+    } = request;
+    let (mut tx, holder) = set(&state, id, &code, &new_password).await?;
+    let reply = tokens::begin_session(&state, &mut tx, &keys, holder, now).await?;
+    tx.commit().await?;
+    Ok(reply)
+}
+
+/// Sets the password, if the code is right, in a transaction in which the caller begins a session: that
+/// uses the code up.
+pub(crate) async fn set(
+    state: &State,
+    id: Uuid,
+    code: &Secret,
+    new_password: &Secret,
+) -> Result<(Tx, Proven), Error> {
+    let password = parse_new(new_password, &[])?;
+    let place = state.passwords.reserve()?;
+    let purpose = CodePurpose::PasswordReset;
+    let holder = codes::check(state, purpose, id, code.expose()).await?;
+    let user_id = holder.user_id;
+    let hash = state.passwords.hash(place, password).await?;
 
     let mut tx = state.db.begin().await?;
     tx.default_actor(format!("user:{user_id}"));
@@ -76,7 +97,5 @@ pub(crate) async fn reset_password(
         user_id,
         change: PasswordChange::Reset,
     });
-    let reply = tokens::begin_session(&state, &mut tx, &keys, holder, now).await?;
-    tx.commit().await?;
-    Ok(reply)
+    Ok((tx, holder))
 }

@@ -22,19 +22,19 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct RegisterRequest {
     #[schema(max_length = 254, examples("ada@example.org"))]
-    email: String,
+    pub(crate) email: String,
     /// At least 8 characters, at most 256 bytes, and none of the common ones. Without one, codes by
     /// mail sign in.
     #[schema(value_type = Option<String>, format = Password, min_length = 8, max_length = 256)]
-    password: Option<Secret>,
+    pub(crate) password: Option<Secret>,
     #[schema(min_length = 1, max_length = 100, examples("Ada Lovelace"))]
-    display_name: Option<String>,
+    pub(crate) display_name: Option<String>,
     /// BCP 47.
     #[schema(max_length = 35, examples("de-AT"))]
-    locale: Option<String>,
+    pub(crate) locale: Option<String>,
     /// IANA.
     #[schema(max_length = 64, examples("Europe/Vienna"))]
-    time_zone: Option<String>,
+    pub(crate) time_zone: Option<String>,
 }
 
 /// What was asked for, in types that cannot be wrong.
@@ -97,7 +97,7 @@ fn optional<T>(
 /// A registration that waits for its code.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RegistrationResponse {
-    id: Uuid,
+    pub(crate) id: Uuid,
     /// Until then the code is good.
     #[serde(with = "time::serde::rfc3339")]
     expires_at: OffsetDateTime,
@@ -128,6 +128,15 @@ pub(crate) async fn register(
     Shared(state): Shared<Arc<State>>,
     Json(request): Json<RegisterRequest>,
 ) -> Result<(StatusCode, Json<RegistrationResponse>), Error> {
+    let begun = begin(&state, request).await?;
+    Ok((StatusCode::ACCEPTED, Json(begun)))
+}
+
+/// Has a code mailed, or the owner of the address told that somebody tried.
+pub(crate) async fn begin(
+    state: &State,
+    request: RegisterRequest,
+) -> Result<RegistrationResponse, Error> {
     if !state.config.registration.open {
         return Err(Error::RegistrationClosed);
     }
@@ -168,13 +177,10 @@ pub(crate) async fn register(
     // Nobody hears of one too many, not even by another answer: that would tell whoever asks that
     // others registered the address before.
     if let Some(recipient) = recipient {
-        publish_mail(&mut tx, &state, id, recipient, &code);
+        publish_mail(&mut tx, state, id, recipient, &code);
     }
     tx.commit().await?;
-    Ok((
-        StatusCode::ACCEPTED,
-        Json(RegistrationResponse { id, expires_at }),
-    ))
+    Ok(RegistrationResponse { id, expires_at })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State as Shared, http::StatusCode};
-use kernel::{FieldError, Json, Path, Problem, Secret, UserId, secret::constant_time_eq};
+use kernel::{FieldError, Json, Path, Problem, Secret, Tx, UserId, secret::constant_time_eq};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -61,16 +61,31 @@ pub(crate) async fn verify(
     Path(id): Path<Uuid>,
     Json(request): Json<VerifyRequest>,
 ) -> Result<(StatusCode, TokenReply), Error> {
-    let password = match &request.password {
+    let keys = state.signer.keys().await?;
+    let now = state.db.world().now();
+    let (mut tx, holder) = prove(&state, id, &request.code, request.password.as_ref()).await?;
+    let reply = tokens::begin_session(&state, &mut tx, &keys, holder, now).await?;
+    tx.commit().await?;
+    Ok((StatusCode::CREATED, reply))
+}
+
+/// Makes the account, if the code is right, in a transaction in which the caller begins its first
+/// session.
+pub(crate) async fn prove(
+    state: &State,
+    id: Uuid,
+    code: &Secret,
+    password: Option<&Secret>,
+) -> Result<(Tx, Proven), Error> {
+    let password = match password {
         Some(password) => Some(
             Password::parse(password, &[])
                 .map_err(|invalid| Error::Invalid(vec![FieldError::new("/password", invalid)]))?,
         ),
         None => None,
     };
-    let code = VerificationCode::parse(request.code.expose()).ok_or(Error::VerificationFailed)?;
+    let code = VerificationCode::parse(code.expose()).ok_or(Error::VerificationFailed)?;
     let digest = code.digest(&state.keys.verification_codes, id);
-    let keys = state.signer.keys().await?;
     let world = state.db.world();
     let now = world.now();
 
@@ -115,7 +130,5 @@ pub(crate) async fn verify(
         proof: Proof::Registration,
         guess: None,
     };
-    let reply = tokens::begin_session(&state, &mut tx, &keys, holder, now).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, reply))
+    Ok((tx, holder))
 }

@@ -1,0 +1,50 @@
+// What pages do better with a script. All of them work without it.
+"use strict";
+
+// Times in the viewer's zone and words: <time datetime="2026-01-02T03:04:05Z">2026-01-02 03:04 UTC</time>.
+const dateTime = new Intl.DateTimeFormat(document.documentElement.lang, {
+  dateStyle: "medium",
+  timeStyle: "short",
+});
+for (const time of document.querySelectorAll("time[datetime]")) {
+  const at = new Date(time.dateTime);
+  if (!Number.isNaN(at.valueOf())) {
+    time.title = time.dateTime;
+    time.textContent = dateTime.format(at);
+  }
+}
+
+// What cannot be undone asks first: <form data-confirm="Delete the account?">.
+for (const form of document.querySelectorAll("form[data-confirm]")) {
+  form.addEventListener("submit", (event) => {
+    if (!window.confirm(form.dataset.confirm)) event.preventDefault();
+  });
+}
+
+// A form that was sent is not sent twice by an impatient second click.
+for (const form of document.querySelectorAll("form[method=post]")) {
+  form.addEventListener("submit", (event) => {
+    if (event.defaultPrevented) return;
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "yes";
+  });
+}
+window.addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+});
+
+// Passwords can be looked at: <button type="button" data-reveal="id">.
+for (const button of document.querySelectorAll("button[data-reveal]")) {
+  const field = document.getElementById(button.dataset.reveal);
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const shown = field.type === "text";
+    field.type = shown ? "password" : "text";
+    button.setAttribute("aria-pressed", String(!shown));
+  });
+}
+
+// Where people are, for accounts that begin here.
+for (const field of document.querySelectorAll("input[data-time-zone]")) {
+  field.value = Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";
+}
