@@ -99,7 +99,8 @@ pub struct Log {
 #[serde(deny_unknown_fields)]
 pub struct Gateway {
     pub auth_requests_per_minute: u32,
-    pub requests_per_minute: u32,
+    pub read_requests_per_minute: u32,
+    pub write_requests_per_minute: u32,
     pub max_in_flight_per_client: u32,
     pub cors_origins: Vec<String>,
     pub compression: bool,

@@ -4,11 +4,10 @@
 use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
+use kernel::routes::Class;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, proto::MetricFamily,
 };
-
-use super::limits::Class;
 
 /// From what a cached read takes to what no request may (server.request_timeout_seconds), in seconds.
 const BUCKETS: &[f64] = &[

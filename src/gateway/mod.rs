@@ -39,12 +39,16 @@ use axum::{
     Router,
     body::{Body, HttpBody},
     extract::{DefaultBodyLimit, Request, State},
-    http::{StatusCode, Uri, Version, header},
+    http::{HeaderMap, StatusCode, Uri, Version, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use http_body_util::Limited;
-use kernel::{Problem, csrf::PublicUrl};
+use kernel::{
+    Problem,
+    csrf::PublicUrl,
+    routes::{Class, bearer},
+};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use upstream::Upstream;
@@ -52,11 +56,12 @@ use upstream::Upstream;
 use compression::Wish;
 use cors::Permission;
 use homes::Home;
-use limits::Class;
+use limits::Standing;
 use outside::Outside;
 
 use crate::{
     app::{App, Slot},
+    modules::MODULES,
     pages::{
         self, Pages, Visit, assets,
         browser::{Browser, BrowserSessions},
@@ -132,7 +137,7 @@ impl Gateway {
         let config = &app.config.host.gateway;
         let spent = Arc::default();
         Ok(Arc::new(Self {
-            limits: limits::Limits::new(config, &spent),
+            limits: limits::Limits::new(config, MODULES, &spent),
             in_flight: in_flight::InFlight::new(config.max_in_flight_per_client),
             metrics: metrics::Metrics::default(),
             cors: cors::Cors::new(&config.cors_origins),
@@ -162,10 +167,10 @@ impl Gateway {
             let (upstream, stop) = (Arc::clone(upstream), stop.clone());
             async move { upstream.watch(stop).await }
         };
-        let heard = |name: &str, client, count| {
+        let heard = |name: &str, caller: &limits::Caller, count| {
             let mut rates = self.limits.rates().chain(self.outside.rates());
             if let Some(rate) = rates.find(|rate| rate.name() == name) {
-                rate.heard(client, count);
+                rate.heard(caller, count);
             }
         };
         let sharing = sharing::run(&self.app, &self.spent, heard, stop.clone());
@@ -208,7 +213,7 @@ impl Gateway {
             (None, Some(home)) => home.name(),
             (None, None) => OWN,
         };
-        let class = Class::of(&request);
+        let class = self.limits.class(request.method(), path);
         let shared = route.map_or_else(|| cors::is_shared(path), Outside::is_shared);
         let cors = self.cors.as_ref().filter(|_| shared);
         let permission = cors.map(|cors| cors.permission(&request));
@@ -218,8 +223,13 @@ impl Gateway {
         let wish = compresses.then(|| Wish::of(request.method(), request.headers()));
         let counted = self.metrics.enter(module, class, request.method());
         let mut visit = Visit::of(&request).filter(|_| route.is_none());
-        let admitted = self.admit(class, permission.as_ref(), route, &mut visit, request);
-        let admitted = admitted.await;
+        let (admitted, standing) = match self.limit(class, &request) {
+            Ok(standing) => {
+                let admitted = self.admit(permission.as_ref(), route, &mut visit, request);
+                (admitted.await, standing)
+            }
+            Err(refused) => (Err(refused), None),
+        };
         let outside = matches!(admitted, Ok(Answer::Outside(_)));
         let mut response = admitted.into_response();
         if let Some(visit) = visit {
@@ -233,6 +243,9 @@ impl Gateway {
         } else {
             self.security.ours(&mut response);
         }
+        if let Some(standing) = standing {
+            standing.write(response.headers_mut(), outside);
+        }
         if let Some(permission) = permission {
             permission.write(response.headers_mut());
         }
@@ -240,15 +253,8 @@ impl Gateway {
         response
     }
 
-    /// Answers a request within its bounds: of rate, of body, of time.
-    async fn admit(
-        self: &Arc<Self>,
-        class: Class,
-        permission: Option<&Permission>,
-        route: Option<&Outside>,
-        visit: &mut Option<Visit>,
-        mut request: Request,
-    ) -> Result<Answer, Problem> {
+    /// Refuses a request that cannot be told apart from others, or is one too many.
+    fn limit(&self, class: Class, request: &Request) -> Result<Option<Standing>, Problem> {
         if uri_bytes(request.uri()) > MAX_URI_BYTES {
             return Err(uri_too_long());
         }
@@ -262,7 +268,17 @@ impl Gateway {
             let why = "A request has one Authorization header at most.";
             return Err(Problem::malformed(why));
         }
-        self.limits.check(class, &request)?;
+        self.limits.check(class, request, &self.app.verifier)
+    }
+
+    /// Answers a request within its bounds: of networks, of body, of time.
+    async fn admit(
+        self: &Arc<Self>,
+        permission: Option<&Permission>,
+        route: Option<&Outside>,
+        visit: &mut Option<Visit>,
+        mut request: Request,
+    ) -> Result<Answer, Problem> {
         self.networks.check(&request)?;
         if let Some(answer) = permission.and_then(Permission::preflight) {
             return answer.map(Answer::Ours);
@@ -288,6 +304,18 @@ impl Gateway {
         Ok(Answer::Ours(answer))
     }
 
+    /// Learns whose token it is, so that the next request with it counts as theirs. Who may do what, the
+    /// module decides that the request goes to.
+    async fn look_at_token(&self, headers: &HeaderMap) {
+        let verifier = &self.app.verifier;
+        if let Some(token) = bearer(headers)
+            && self.limits.count_callers()
+            && verifier.recall(token).is_none()
+        {
+            let _ = verifier.authenticate(token).await;
+        }
+    }
+
     /// Hands the request to the module that owns its path.
     async fn dispatch(self: &Arc<Self>, request: Request) -> Response {
         let Some(home) = self.homes.find(request.uri().path()) else {
@@ -305,6 +333,7 @@ impl Gateway {
             Home::Remote(upstream) => {
                 let mut request = request;
                 pages::ask_for_fragments(request.headers_mut());
+                self.look_at_token(request.headers()).await;
                 let answer = forward::forward(&self.app, upstream, request, None).await;
                 match answer {
                     Ok(answer) if answer.status() == StatusCode::MISDIRECTED_REQUEST => {

@@ -1,7 +1,7 @@
 //! Every route: deny by default.
 
 use banyan::modules::MODULES;
-use kernel::Access;
+use kernel::{Access, routes::Class};
 
 use crate::support::TestApp;
 
@@ -42,6 +42,27 @@ const PUBLIC: &[&str] = &[
     "POST /sign-up",
     "POST /sign-up/verify",
 ];
+
+/// Routes at which something can be guessed: few requests a minute.
+const GUESSABLE: &[&str] = &[
+    "POST /api/v1/auth/login",
+    "POST /api/v1/auth/registrations",
+    "POST /api/v1/auth/registrations/{id}/resend",
+    "POST /api/v1/auth/registrations/{id}/verify",
+    "POST /api/v1/auth/token",
+    "POST /setup",
+];
+
+#[test]
+fn what_can_be_guessed_is_limited_as_such() {
+    let routes = MODULES.iter().flat_map(|module| module.api().routes);
+    let guessable = routes.filter(|route| route.class == Class::Auth);
+    let mut guessable: Vec<_> = guessable
+        .map(|route| format!("{} {}", route.method, route.path))
+        .collect();
+    guessable.sort();
+    assert_eq!(guessable, GUESSABLE);
+}
 
 #[tokio::test]
 async fn every_route_asks_for_a_token_or_is_on_the_public_list() {

@@ -52,6 +52,33 @@ impl Access {
     }
 }
 
+/// What a request counts as, where requests are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Sign-in and sign-up: where passwords and codes are guessed, and hashes cost.
+    Auth,
+    Read,
+    Write,
+}
+
+impl Class {
+    /// Of a request of which a route says nothing else.
+    pub fn of(method: &Method) -> Self {
+        match *method {
+            Method::GET | Method::HEAD | Method::OPTIONS => Self::Read,
+            _ => Self::Write,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+}
+
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
@@ -59,6 +86,7 @@ pub struct Route {
     /// With parameters in braces: `/api/v1/notifications/{id}/read`.
     pub path: String,
     pub access: Access,
+    pub class: Class,
 }
 
 /// What is known of a module's HTTP interface without running it.
@@ -71,6 +99,8 @@ pub struct Api {
 pub struct Routes<S> {
     router: OpenApiRouter<S>,
     table: Vec<Route>,
+    /// Where the table's part begins that came with the last handlers.
+    last: usize,
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
@@ -84,12 +114,14 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         Self {
             router: OpenApiRouter::new(),
             table: Vec::new(),
+            last: 0,
         }
     }
 
     /// Adds handlers of one path: `.route(Access::Public, routes!(login::login))`.
     pub fn route(mut self, access: Access, handlers: UtoipaMethodRouter<S>) -> Self {
         let (schemas, mut paths, method_router) = handlers;
+        self.last = self.table.len();
         for (path, item) in &mut paths.paths {
             for (method, operation) in operations(item) {
                 operation.security = Some(match access {
@@ -97,6 +129,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
                     _ => vec![SecurityRequirement::new("bearer", Vec::<String>::new())],
                 });
                 self.table.push(Route {
+                    class: Class::of(&method),
                     method,
                     path: path.clone(),
                     access,
@@ -129,11 +162,22 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 
     fn note(mut self, access: Access, method: Method, path: &str) -> Self {
+        self.last = self.table.len();
         self.table.push(Route {
+            class: Class::of(&method),
             method,
             path: path.to_owned(),
             access,
         });
+        self
+    }
+
+    /// Passwords, codes or secrets can be guessed at what was added last: what changes something there
+    /// counts as an attempt to sign in, of which there may be few.
+    pub fn guessable(mut self) -> Self {
+        let last = self.table[self.last..].iter_mut();
+        last.filter(|route| route.class == Class::Write)
+            .for_each(|route| route.class = Class::Auth);
         self
     }
 

@@ -323,13 +323,26 @@ impl Verifier {
         }
     }
 
+    /// Whose token it is, if it was found good before and still is: at the price of a look, whatever is
+    /// sent. To count by; who is let in is decided by [`authenticate`](Self::authenticate).
+    pub fn recall(&self, token: &str) -> Option<Arc<Claims>> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return None;
+        }
+        let known = self.known(&token_digest(token));
+        known.filter(|claims| self.is_current(claims))
+    }
+
+    fn known(&self, digest: &[u8; 32]) -> Option<Arc<Claims>> {
+        self.checked.lock().expect("no holder panics").get(digest)
+    }
+
     fn claims(&self, token: &str) -> Option<Arc<Claims>> {
         if token.len() > MAX_TOKEN_BYTES {
             return None;
         }
         let digest = token_digest(token);
-        let known = self.checked.lock().expect("no holder panics").get(&digest);
-        let claims = match known {
+        let claims = match self.known(&digest) {
             Some(claims) => claims,
             None => {
                 let claims = Arc::new(self.check_signature(token)?);
@@ -338,13 +351,17 @@ impl Verifier {
                 claims
             }
         };
+        self.is_current(&claims).then_some(claims)
+    }
+
+    fn is_current(&self, claims: &Claims) -> bool {
         let now = self.world.now().unix_timestamp();
         let current = claims.exp > now && claims.iat <= now + MAX_SKEW_SECONDS;
         if claims.iat > now + MAX_SKEW_SECONDS {
             self.tell("it was issued in the future: the clocks of the processes differ");
         }
         let denied = self.denied.read().expect("no holder panics");
-        (current && !denied.denies(&claims)).then_some(claims)
+        current && !denied.denies(claims)
     }
 
     /// The claims of a token that one of our keys signed, for us; whether they are current is not

@@ -22,7 +22,7 @@ use super::{
     bounded,
     forward::forward,
     is_below,
-    limits::{Rate, client},
+    limits::{Caller, Rate, client},
     networks::Lists,
     sharing::Spent,
 };
@@ -118,8 +118,9 @@ impl Outside {
         plain(request.uri().path())?;
         let address = client(&request);
         self.networks.check(address)?;
-        if let (Some(rate), Some(address)) = (&self.rate, address) {
-            rate.check(address)?;
+        let mut standing = None;
+        if let (Some(rate), Some(caller)) = (&self.rate, Caller::of(&request, &app.verifier)) {
+            standing = Some(rate.check(&caller)?);
         }
         let token = bearer(request.headers()).map(str::to_owned);
         let caller = self.caller(app, token.as_deref()).await?;
@@ -127,7 +128,11 @@ impl Outside {
         self.rewrite(&mut request)?;
         let identity = caller.as_ref().map(identity).into_iter().flatten();
         let more = self.set.iter().cloned().chain(identity);
-        forward(app, &self.upstream, request, more).await
+        let mut answer = forward(app, &self.upstream, request, more).await?;
+        if let Some(standing) = standing {
+            standing.write(answer.headers_mut(), true);
+        }
+        Ok(answer)
     }
 
     /// Who calls, verified; a token that is no good is disregarded where none is needed.

@@ -28,14 +28,23 @@ pub(crate) fn routes() -> Routes<Arc<State>> {
 
     let routes = Routes::new()
         .route(Public, routes!(registrations::register::register))
+        .guessable()
         .route(Public, routes!(registrations::verify::verify))
+        .guessable()
         .route(Public, routes!(registrations::resend::resend))
+        .guessable()
         .route(Public, routes!(login::password::login))
+        .guessable()
         .route(Public, routes!(login::code::request_sign_in_code))
+        .guessable()
         .route(Public, routes!(login::verify_code::sign_in_with_code))
+        .guessable()
         .route(Public, routes!(password::forgot::forgot_password))
+        .guessable()
         .route(Public, routes!(password::reset::reset_password))
+        .guessable()
         .route(Authenticated, routes!(password::change::change_password))
+        .guessable()
         .route(
             Authenticated,
             routes!(
@@ -44,12 +53,15 @@ pub(crate) fn routes() -> Routes<Arc<State>> {
             ),
         )
         .route(Authenticated, routes!(sessions::end::end_session))
+        // Refresh tokens cannot be guessed, and people behind one address refresh all day.
         .route(Public, routes!(refresh::refresh))
         .route(Public, routes!(logout::logout))
         .route(Public, routes!(token::token))
+        .guessable()
         .route(Authenticated, routes!(me::me))
         .route(Public, routes!(jwks::jwks))
         .route(Public, routes!(setup::form::form, setup::submit::submit))
+        .guessable()
         .route(Public, routes!(setup::style::style));
     pages::add(routes)
 }
