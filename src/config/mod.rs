@@ -115,7 +115,7 @@ impl Config {
     /// Where this process signs in: as configured, else at the installation's front door.
     pub fn token_url(&self) -> Url {
         let told = self.host.service.token_url.clone();
-        told.unwrap_or_else(|| self.below_public_url("/api/v1/auth/token"))
+        told.unwrap_or_else(|| self.below_public_url("/oauth/token"))
     }
 
     /// Where keys of tokens are fetched from: as configured, else from identity by way of the front

@@ -75,7 +75,7 @@ fn a_service_has_id_and_secret_and_signs_in_below_the_public_url() {
     let id = ("BANYAN__SERVICE__ID", "edge");
     let secret = ("BANYAN__SERVICE__SECRET", "hunter2");
     let (url, shown) = load(&[id, secret]).unwrap();
-    assert_eq!(url, "https://api.example.com/api/v1/auth/token");
+    assert_eq!(url, "https://api.example.com/oauth/token");
     assert!(!shown.contains("hunter2"));
     let own = ("BANYAN__SERVICE__TOKEN_URL", "http://identity:8080/token");
     assert_eq!(load(&[own]).unwrap().0, own.1);

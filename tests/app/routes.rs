@@ -2,6 +2,7 @@
 
 use banyan::modules::MODULES;
 use kernel::{Access, routes::Class};
+use reqwest::Method;
 
 use crate::support::TestApp;
 
@@ -32,6 +33,7 @@ const PUBLIC: &[&str] = &[
     "POST /api/v1/auth/registrations/{id}/resend",
     "POST /api/v1/auth/registrations/{id}/verify",
     "POST /api/v1/auth/token",
+    "POST /oauth/token",
     "POST /password/forgot",
     "POST /password/reset",
     "POST /setup",
@@ -50,6 +52,7 @@ const GUESSABLE: &[&str] = &[
     "POST /api/v1/auth/registrations/{id}/resend",
     "POST /api/v1/auth/registrations/{id}/verify",
     "POST /api/v1/auth/token",
+    "POST /oauth/token",
     "POST /setup",
 ];
 
@@ -122,6 +125,39 @@ fn every_route_lies_under_a_prefix_of_its_module() {
                     .is_some_and(|r| r.is_empty() || r.starts_with('/'))
             });
             assert!(owned, "{} serves {}", module.name(), route.path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_to_go_says_so_and_still_works() {
+    let app = TestApp::start().await;
+    let document = app.send(Method::GET, "/api/openapi.json", None, None, &[]);
+    let document = document.await.expect(200).json();
+    let post = |path: &'static str| app.send(Method::POST, path, None, None, &[]);
+    let before = post("/api/v1/auth/token").await;
+    assert_eq!(before.header("deprecation"), "@1795219200");
+    assert_eq!(before.header("sunset"), "Fri, 19 Feb 2027 00:00:00 GMT");
+    assert_eq!(
+        before.header("link"),
+        "</oauth/token>; rel=\"successor-version\""
+    );
+    let now = post("/oauth/token").await;
+    assert!(!now.headers.contains_key("deprecation"));
+    assert_eq!((before.status, &before.text), (now.status, &now.text));
+    for route in MODULES.iter().flat_map(|module| module.api().routes) {
+        let method = route.method.as_str().to_lowercase();
+        let described = &document["paths"][&route.path][&method]["deprecated"];
+        assert_eq!(
+            *described == true,
+            route.deprecation.is_some(),
+            "{}",
+            route.path
+        );
+        if let Some(deprecation) = route.deprecation {
+            assert!(deprecation.since < deprecation.sunset, "{}", route.path);
+            let successor = &document["paths"][deprecation.successor];
+            assert!(successor.is_object(), "{}", deprecation.successor);
         }
     }
 }

@@ -119,7 +119,7 @@ impl Split {
         create_service(command, "bench", &[scope], &file)?;
         let secret = std::fs::read_to_string(file)?;
         let answer = reqwest::Client::new()
-            .post(format!("http://{}/api/v1/auth/token", self.address))
+            .post(format!("http://{}/oauth/token", self.address))
             .basic_auth("bench", Some(secret.trim()))
             .form(&[("grant_type", "client_credentials")])
             .send()

@@ -7,13 +7,14 @@ use axum::{
     body::Body,
     extract::{Request, State},
     handler::Handler,
-    http::{HeaderMap, Method, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
+use time::{Date, macros::format_description};
 use utoipa::openapi::{
-    OpenApi,
+    Deprecated, OpenApi,
     path::{Operation, PathItem},
     security::SecurityRequirement,
 };
@@ -87,6 +88,7 @@ pub struct Route {
     pub path: String,
     pub access: Access,
     pub class: Class,
+    pub deprecation: Option<Deprecation>,
 }
 
 /// What is known of a module's HTTP interface without running it.
@@ -95,12 +97,55 @@ pub struct Api {
     pub routes: Vec<Route>,
 }
 
+/// A route that is to go (RFC 9745, RFC 8594).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deprecation {
+    pub since: Date,
+    /// From then on it may be gone.
+    pub sunset: Date,
+    /// The path that takes its place.
+    pub successor: &'static str,
+}
+
+impl Deprecation {
+    fn headers(&self) -> [(HeaderName, HeaderValue); 3] {
+        let date = format_description!("[weekday repr:short], [day] [month repr:short] [year]");
+        let sunset = self.sunset.format(date).expect("a date has all of it");
+        let since = self.since.midnight().assume_utc().unix_timestamp();
+        let link = format!("<{}>; rel=\"successor-version\"", self.successor);
+        let value = |text: String| HeaderValue::try_from(text).expect("plain text");
+        [
+            (
+                HeaderName::from_static("deprecation"),
+                value(format!("@{since}")),
+            ),
+            (
+                HeaderName::from_static("sunset"),
+                value(format!("{sunset} 00:00:00 GMT")),
+            ),
+            (header::LINK, value(link)),
+        ]
+    }
+}
+
 /// Builds a module's router, its OpenAPI description and its table of access from one list.
 pub struct Routes<S> {
-    router: OpenApiRouter<S>,
-    table: Vec<Route>,
-    /// Where the table's part begins that came with the last handlers.
-    last: usize,
+    entries: Vec<Entry<S>>,
+}
+
+/// Handlers of one path, and what is said of them.
+struct Entry<S> {
+    access: Access,
+    guessable: bool,
+    deprecation: Option<Deprecation>,
+    handlers: Handlers<S>,
+}
+
+enum Handlers<S> {
+    /// For programs: they stand in the description of the API.
+    Described(UtoipaMethodRouter<S>),
+    /// For browsers.
+    Page(Method, String, MethodRouter<S>),
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
@@ -112,62 +157,41 @@ impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
     pub fn new() -> Self {
         Self {
-            router: OpenApiRouter::new(),
-            table: Vec::new(),
-            last: 0,
+            entries: Vec::new(),
         }
     }
 
     /// Adds handlers of one path: `.route(Access::Public, routes!(login::login))`.
-    pub fn route(mut self, access: Access, handlers: UtoipaMethodRouter<S>) -> Self {
-        let (schemas, mut paths, method_router) = handlers;
-        self.last = self.table.len();
-        for (path, item) in &mut paths.paths {
-            for (method, operation) in operations(item) {
-                operation.security = Some(match access {
-                    Access::Public => vec![],
-                    _ => vec![SecurityRequirement::new("bearer", Vec::<String>::new())],
-                });
-                self.table.push(Route {
-                    class: Class::of(&method),
-                    method,
-                    path: path.clone(),
-                    access,
-                });
-            }
-        }
-        let guarded = guarded(access, method_router);
-        self.router = self.router.routes((schemas, paths, guarded));
-        self
+    pub fn route(self, access: Access, handlers: UtoipaMethodRouter<S>) -> Self {
+        self.add(access, Handlers::Described(handlers))
     }
 
     /// Adds a page: for browsers, not for programs, so the description of the API leaves it out.
-    pub fn page<H, T>(mut self, access: Access, path: &str, handler: H) -> Self
+    pub fn page<H, T>(self, access: Access, path: &str, handler: H) -> Self
     where
         H: Handler<T, S>,
         T: 'static,
     {
-        self.router = self.router.route(path, guarded(access, get(handler)));
-        self.note(access, Method::GET, path)
+        let page = Handlers::Page(Method::GET, path.to_owned(), get(handler));
+        self.add(access, page)
     }
 
     /// Adds what a form of a page is sent to.
-    pub fn form<H, T>(mut self, access: Access, path: &str, handler: H) -> Self
+    pub fn form<H, T>(self, access: Access, path: &str, handler: H) -> Self
     where
         H: Handler<T, S>,
         T: 'static,
     {
-        self.router = self.router.route(path, guarded(access, post(handler)));
-        self.note(access, Method::POST, path)
+        let form = Handlers::Page(Method::POST, path.to_owned(), post(handler));
+        self.add(access, form)
     }
 
-    fn note(mut self, access: Access, method: Method, path: &str) -> Self {
-        self.last = self.table.len();
-        self.table.push(Route {
-            class: Class::of(&method),
-            method,
-            path: path.to_owned(),
+    fn add(mut self, access: Access, handlers: Handlers<S>) -> Self {
+        self.entries.push(Entry {
             access,
+            guessable: false,
+            deprecation: None,
+            handlers,
         });
         self
     }
@@ -175,44 +199,107 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// Passwords, codes or secrets can be guessed at what was added last: what changes something there
     /// counts as an attempt to sign in, of which there may be few.
     pub fn guessable(mut self) -> Self {
-        let last = self.table[self.last..].iter_mut();
-        last.filter(|route| route.class == Class::Write)
-            .for_each(|route| route.class = Class::Auth);
+        self.last().guessable = true;
         self
     }
 
+    /// What was added last is to go: each of its answers says so, and the description does.
+    pub fn deprecated(mut self, deprecation: Deprecation) -> Self {
+        self.last().deprecation = Some(deprecation);
+        self
+    }
+
+    fn last(&mut self) -> &mut Entry<S> {
+        self.entries.last_mut().expect("said of a route")
+    }
+
     pub fn describe(self) -> Api {
-        let (_, openapi) = self.router.split_for_parts();
-        Api {
-            openapi,
-            routes: self.table,
-        }
+        let (router, routes) = self.build();
+        let (_, openapi) = router.split_for_parts();
+        Api { openapi, routes }
     }
 
     /// A plain router that verifies the caller's token itself, wherever it runs.
     pub fn into_router(self, state: S, verifier: Arc<Verifier>) -> Router {
-        let (router, _) = self.router.split_for_parts();
+        let (router, _) = self.build().0.split_for_parts();
         router
             .with_state(state)
             .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
             .fallback(|| async { Problem::not_found() })
             .layer(middleware::from_fn_with_state(verifier, authenticate))
     }
+
+    fn build(self) -> (OpenApiRouter<S>, Vec<Route>) {
+        let mut router = OpenApiRouter::new();
+        let mut table = Vec::new();
+        for entry in self.entries {
+            let mut note = |method: Method, path: &str| {
+                let class = match Class::of(&method) {
+                    Class::Write if entry.guessable => Class::Auth,
+                    class => class,
+                };
+                table.push(Route {
+                    method,
+                    path: path.to_owned(),
+                    access: entry.access,
+                    class,
+                    deprecation: entry.deprecation,
+                });
+            };
+            let guarded = |handlers| guarded(entry.access, entry.deprecation, handlers);
+            match entry.handlers {
+                Handlers::Page(method, path, handlers) => {
+                    note(method, &path);
+                    router = router.route(&path, guarded(handlers));
+                }
+                Handlers::Described((schemas, mut paths, handlers)) => {
+                    for (path, item) in &mut paths.paths {
+                        for (method, operation) in operations(item) {
+                            operation.security = Some(match entry.access {
+                                Access::Public => vec![],
+                                _ => vec![SecurityRequirement::new("bearer", Vec::<String>::new())],
+                            });
+                            operation.deprecated = entry.deprecation.map(|_| Deprecated::True);
+                            note(method, path);
+                        }
+                    }
+                    router = router.routes((schemas, paths, guarded(handlers)));
+                }
+            }
+        }
+        (router, table)
+    }
 }
 
-/// Lets nobody in but who may call the route.
+/// Lets nobody in but who may call the route, and says what is to be said of it.
 fn guarded<S: Clone + Send + Sync + 'static>(
     access: Access,
-    routes: MethodRouter<S>,
+    deprecation: Option<Deprecation>,
+    handlers: MethodRouter<S>,
 ) -> MethodRouter<S> {
-    routes.layer(middleware::from_fn(
+    let handlers = handlers.layer(middleware::from_fn(
         move |request: Request, next: Next| async move {
             match access.check(request.extensions().get::<Principal>()) {
                 Ok(()) => next.run(request).await,
                 Err(problem) => problem.into_response(),
             }
         },
-    ))
+    ));
+    let Some(deprecation) = deprecation else {
+        return handlers;
+    };
+    let told = deprecation.headers();
+    handlers.layer(middleware::map_response(move |response| {
+        std::future::ready(with(response, told.clone()))
+    }))
+}
+
+/// Beside what it says already: there may be other links.
+fn with(mut response: Response, told: [(HeaderName, HeaderValue); 3]) -> Response {
+    for (name, value) in told {
+        response.headers_mut().append(name, value);
+    }
+    response
 }
 
 /// Puts the verified [`Principal`] into the request, and the actor into the ambient context.
@@ -266,4 +353,33 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operati
     ]
     .into_iter()
     .filter_map(|(method, operation)| Some((method, operation?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::date;
+
+    use super::*;
+
+    #[test]
+    fn what_is_to_go_says_when_and_what_takes_its_place() {
+        let deprecation = Deprecation {
+            since: date!(2023 - 06 - 30),
+            sunset: date!(2024 - 06 - 30),
+            successor: "/new",
+        };
+        let told = deprecation.headers();
+        let told: Vec<_> = told
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "deprecation: @1688083200",
+                "sunset: Sun, 30 Jun 2024 00:00:00 GMT",
+                "link: </new>; rel=\"successor-version\"",
+            ]
+        );
+    }
 }

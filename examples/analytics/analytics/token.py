@@ -15,7 +15,7 @@ class Token:
     """Signs in when a token is first asked for, and keeps it until shortly before its end."""
 
     def __init__(self, banyan: str, service: str, secret: str):
-        self._url = f"{banyan}/api/v1/auth/token"
+        self._url = f"{banyan}/oauth/token"
         pair = base64.b64encode(f"{service}:{secret}".encode()).decode()
         self._authorization = f"Basic {pair}"
         self._lock = threading.Lock()

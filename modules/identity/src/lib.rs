@@ -13,9 +13,9 @@
 //! - **Listens** to nobody.
 //! - **Serves** under `/api/v1/auth`: `registrations`, `registrations/{id}/verify` and `…/resend`,
 //!   `login`, `login/code` and `…/verify`, `refresh`, `logout`, `me`, `sessions`, `password/forgot`,
-//!   `…/reset` and `…/change`, and `token` for services; the key set at `/.well-known/jwks.json`; the
-//!   page `/setup`. On the command line: `banyan user create-admin` and `list`, `banyan service create`,
-//!   `list`, `rotate` and `disable`.
+//!   `…/reset` and `…/change`; `/oauth/token` for services; the key set at `/.well-known/jwks.json`; the
+//!   pages of sign-up, sign-in, account and `/setup`. On the command line: `banyan user create-admin` and
+//!   `list`, `banyan service create`, `list`, `rotate` and `disable`.
 //!
 //! Whether an address has an account is told to nobody who has not proven it: registering, asking for
 //! a code and signing in with a wrong password answer and take time alike either way.
@@ -112,6 +112,7 @@ impl kernel::Module for Module {
     fn prefixes(&self) -> &'static [&'static str] {
         &[
             "/api/v1/auth",
+            "/oauth",
             "/.well-known/jwks.json",
             "/setup",
             "/sign-in",

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::{Answer, TestApp};
 
-const TOKEN: &str = "/api/v1/auth/token";
+const TOKEN: &str = "/oauth/token";
 const GRANT: &str = "grant_type=client_credentials";
 /// Answers any principal that is signed in, and says 403 to one that is no person.
 const ME: &str = "/api/v1/auth/me";

@@ -18,10 +18,18 @@ mod tokens;
 
 use std::sync::Arc;
 
-use kernel::{Access, Routes};
+use kernel::{Access, Routes, routes::Deprecation};
+use time::macros::date;
 use utoipa_axum::routes;
 
 use crate::State;
+
+/// Services signed in below `/api/v1/auth` before `/oauth` was there.
+const TOKEN_BEFORE: Deprecation = Deprecation {
+    since: date!(2026 - 11 - 21),
+    sunset: date!(2027 - 02 - 19),
+    successor: "/oauth/token",
+};
 
 pub(crate) fn routes() -> Routes<Arc<State>> {
     use Access::{Authenticated, Public};
@@ -58,6 +66,9 @@ pub(crate) fn routes() -> Routes<Arc<State>> {
         .route(Public, routes!(logout::logout))
         .route(Public, routes!(token::token))
         .guessable()
+        .route(Public, routes!(token::token_before))
+        .guessable()
+        .deprecated(TOKEN_BEFORE)
         .route(Authenticated, routes!(me::me))
         .route(Public, routes!(jwks::jwks))
         .route(Public, routes!(setup::form::form, setup::submit::submit))
@@ -96,6 +107,7 @@ mod tests {
                 "DELETE /api/v1/auth/sessions/{id} Authenticated",
                 "POST /api/v1/auth/refresh Public",
                 "POST /api/v1/auth/logout Public",
+                "POST /oauth/token Public",
                 "POST /api/v1/auth/token Public",
                 "GET /api/v1/auth/me Authenticated",
                 "GET /.well-known/jwks.json Public",

@@ -1,4 +1,4 @@
-//! `POST /api/v1/auth/token`: services sign in (RFC 6749 §4.4).
+//! `POST /oauth/token`: services sign in (RFC 6749 §4.4).
 
 mod error;
 mod request;
@@ -45,7 +45,7 @@ pub(crate) struct ServiceTokenResponse {
 /// RFC 6749 §5.2: clients of either find what they know.
 #[utoipa::path(
     post,
-    path = "/api/v1/auth/token",
+    path = "/oauth/token",
     operation_id = "token",
     request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
     responses(
@@ -103,6 +103,26 @@ pub(crate) async fn token(
         expires_in: lifetime.whole_seconds(),
         scope,
     }))
+}
+
+/// The same as `/oauth/token`, where it was before.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auth/token",
+    operation_id = "token_before",
+    request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "Signed in", body = ServiceTokenResponse),
+        (status = 400, description = "As of `/oauth/token`", body = TokenProblem),
+        (status = 401, description = "As of `/oauth/token`", body = TokenProblem),
+        (status = 503, description = "Not available at the moment", body = Problem),
+    )
+)]
+pub(crate) async fn token_before(
+    state: Shared<Arc<State>>,
+    request: ClientCredentials,
+) -> Result<Cached<ServiceTokenResponse>, TokenError> {
+    token(state, request).await
 }
 
 /// As much work for a service that is not there as for one with another secret.
