@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::App,
     config::{At, Config},
-    gateway::{Gateway, server},
+    gateway::{Gateway, server, tls::Tls},
     keys,
     modules::MODULES,
     operations::Operations,
@@ -46,6 +46,7 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
+    let tls = Tls::of(&config.host.server)?;
     let stop = stop_signal()?;
 
     let app = Arc::new(App::open(config, World::system(), logs).await?);
@@ -85,7 +86,8 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     let shipper = shipping::of(&app)?;
     let shipped = shipper.as_ref().map(Shipper::counters);
     let shipping = shipper.map(|shipper| tokio::spawn(shipper.run(last.clone())));
-    let url = format!("http://{}", listener.local_addr()?);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", listener.local_addr()?);
     let operations_url = match &operations_listener {
         Some(listener) => Some(format!("http://{}", listener.local_addr()?)),
         None => None,
@@ -97,7 +99,7 @@ pub async fn serve(config: Config, roles: Roles) -> anyhow::Result<()> {
     let serving = {
         let (gateway, refuse) = (Arc::clone(&gateway), refuse.clone());
         let config = server_config.clone();
-        tokio::spawn(async move { server::serve(listener, gateway, &config, refuse).await })
+        tokio::spawn(async move { server::serve(listener, gateway, &config, tls, refuse).await })
     };
     // Answers to the end: others may wait for this one's answers while it drains.
     let operations_end = CancellationToken::new();

@@ -147,6 +147,9 @@ impl Config {
                 faults.push(error.to_string());
             }
         }
+        if let Err(error) = gateway::tls::Tls::of(server) {
+            faults.push(format!("{error:#}"));
+        }
         faults.extend(host.service.faults());
         faults
     }

@@ -37,6 +37,8 @@ pub struct Server {
     pub listen: SocketAddr,
     #[serde(deserialize_with = "optional_address")]
     pub operations_listen: Option<SocketAddr>,
+    pub tls_cert_file: PathBuf,
+    pub tls_key_file: PathBuf,
     pub public_url: Url,
     pub product_name: String,
     pub data_dir: PathBuf,

@@ -226,7 +226,13 @@ pub(super) fn derive_public_url(document: &mut Table, stage: Stage) -> bool {
     }
     let listen = server.get("listen").and_then(Value::as_str);
     let port = listen.unwrap_or_default().rsplit(':').next();
-    let url = format!("http://localhost:{}", port.unwrap_or_default());
+    let certificate = server.get("tls_cert_file").and_then(Value::as_str);
+    let scheme = if certificate.is_none_or(str::is_empty) {
+        "http"
+    } else {
+        "https"
+    };
+    let url = format!("{scheme}://localhost:{}", port.unwrap_or_default());
     server.insert("public_url".to_owned(), Value::String(url));
     stage == Stage::Development
 }

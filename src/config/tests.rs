@@ -101,6 +101,20 @@ fn a_database_of_ones_own_needs_its_secrets() {
 }
 
 #[test]
+fn a_certificate_has_a_key_and_both_can_be_read() {
+    let certificate = ("BANYAN__SERVER__TLS_CERT_FILE", "/nowhere/cert.pem");
+    let key = ("BANYAN__SERVER__TLS_KEY_FILE", "/nowhere/key.pem");
+    for (given, named) in [
+        (&[certificate][..], "server.tls_key_file"),
+        (&[key], "server.tls_cert_file"),
+        (&[certificate, key], "server.tls_cert_file"),
+    ] {
+        let error = format!("{:#}", load(given).unwrap_err());
+        assert!(error.contains(named), "{error}");
+    }
+}
+
+#[test]
 fn nats_without_credentials_is_for_trials() {
     let nats = ("BANYAN__BUS__TRANSPORT", "nats");
     let error = format!("{:#}", load(&[nats]).unwrap_err());

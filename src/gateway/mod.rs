@@ -25,6 +25,7 @@ pub mod outside;
 pub mod security;
 pub mod server;
 pub mod sharing;
+pub mod tls;
 pub mod trace;
 
 use std::{

@@ -19,6 +19,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
@@ -27,9 +28,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Server,
-    gateway::{Gateway, trace},
+    gateway::{
+        Gateway,
+        tls::{HANDSHAKE, Tls},
+        trace,
+    },
 };
 
+/// To who speaks HTTP where TLS is expected.
+const PLAIN: &str = "HTTP/1.1 400 Bad Request\r\n\
+                     content-type: application/problem+json\r\n\
+                     content-length: 101\r\n\
+                     connection: close\r\n\r\n\
+                     {\"type\":\"/problems/https-required\",\"title\":\"This port speaks HTTPS alone: use https://\",\"status\":400}";
 /// Time for connections in use to be told that they end.
 const LAST_ANSWERS: Duration = Duration::from_millis(250);
 
@@ -39,17 +50,22 @@ pub async fn serve(
     listener: TcpListener,
     gateway: Arc<Gateway>,
     config: &Server,
+    tls: Option<Arc<Tls>>,
     stop: CancellationToken,
 ) {
     tokio::spawn({
         let (gateway, stop) = (Arc::clone(&gateway), stop.clone());
         async move { gateway.watch(stop).await }
     });
+    if let Some(tls) = tls.clone() {
+        let stop = stop.clone();
+        tokio::spawn(async move { tls.follow(stop).await });
+    }
     let answer = move |peer, request| {
         let gateway = Arc::clone(&gateway);
         async move { trace::serve(&gateway, peer, request, |r| gateway.answer(r)).await }
     };
-    accept(listener, answer, config, stop).await;
+    accept(listener, answer, config, tls, stop).await;
 }
 
 /// The same with any answers.
@@ -57,6 +73,7 @@ pub async fn accept<F>(
     listener: TcpListener,
     answer: impl Fn(IpAddr, Request<Body>) -> F + Clone + Send + 'static,
     config: &Server,
+    tls: Option<Arc<Tls>>,
     stop: CancellationToken,
 ) where
     F: Future<Output = Response> + Send + 'static,
@@ -66,6 +83,7 @@ pub async fn accept<F>(
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(config.header_timeout_seconds));
+    let handshake_timeout = Duration::from_secs(config.header_timeout_seconds);
     let write_timeout = Duration::from_secs(config.write_timeout_seconds);
     let (connections, end) = (TaskTracker::new(), CancellationToken::new());
     let places = Arc::new(Semaphore::new(config.max_connections));
@@ -76,14 +94,41 @@ pub async fn accept<F>(
         let service = service_fn(move |request: Request<Incoming>| {
             answer(peer.ip(), request.map(Body::new)).map(Ok::<_, Infallible>)
         });
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(write_timeout));
-        let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
-        let connection = drive(connection.with_upgrades(), end.clone());
-        connections.spawn(async move {
-            connection.await;
-            drop(place);
-        });
+        let (builder, end) = (builder.clone(), end.clone());
+        let timed = move |stream| {
+            let mut stream = TimeoutStream::new(stream);
+            stream.set_write_timeout(Some(write_timeout));
+            Box::pin(stream)
+        };
+        match &tls {
+            None => {
+                let io = TokioIo::new(timed(stream));
+                let connection = builder.serve_connection(io, service);
+                connections.spawn(async move {
+                    drive(connection.with_upgrades(), end).await;
+                    drop(place);
+                });
+            }
+            Some(tls) => {
+                let acceptor = tls.acceptor();
+                connections.spawn(async move {
+                    let handshake = async {
+                        let stream = only_tls(stream).await?;
+                        acceptor.accept(timed(stream)).await.ok()
+                    };
+                    // Whoever sends garbage, or nothing, is let go: nobody's fault either.
+                    let stream = tokio::select! {
+                        stream = tokio::time::timeout(handshake_timeout, handshake) => stream,
+                        () = end.cancelled() => return,
+                    };
+                    if let Ok(Some(stream)) = stream {
+                        let connection = builder.serve_connection(TokioIo::new(stream), service);
+                        drive(connection.with_upgrades(), end).await;
+                    }
+                    drop(place);
+                });
+            }
+        }
     };
     loop {
         let place = tokio::select! {
@@ -130,6 +175,21 @@ pub async fn accept<F>(
     {
         tracing::warn!("requests were still in flight when the time to stop had passed");
     }
+}
+
+/// The stream, if a handshake begins on it. Whoever speaks plain HTTP is told.
+async fn only_tls(mut stream: TcpStream) -> Option<TcpStream> {
+    let mut first = [0];
+    if stream.peek(&mut first).await.ok()? == 1 && first[0] == HANDSHAKE {
+        return Some(stream);
+    }
+    if first[0].is_ascii_uppercase() {
+        // Read before it is closed, or the answer may be lost with what was not.
+        let _ = stream.read(&mut [0; 8 * 1024]).await;
+        let _ = stream.write_all(PLAIN.as_bytes()).await;
+        let _ = stream.shutdown().await;
+    }
+    None
 }
 
 /// Serves a connection to its end: the client's, that of the request that is answered when `end`

@@ -73,7 +73,7 @@ impl Operations {
                 trace::serve(&this.gateway, peer, request, answer).await
             }
         };
-        server::accept(listener, answer, &config, stop).await;
+        server::accept(listener, answer, &config, None, stop).await;
     }
 }
 

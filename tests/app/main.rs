@@ -20,3 +20,4 @@ mod places;
 mod processes;
 mod routes;
 mod support;
+mod tls;

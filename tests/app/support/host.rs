@@ -12,7 +12,7 @@ use std::{
 use banyan::{
     app::{App, Hosted},
     config::{Config, Sources, Transport},
-    gateway::{Gateway, server},
+    gateway::{Gateway, server, tls::Tls},
     modules::MODULES,
     operations::Operations,
     places::Places,
@@ -93,7 +93,8 @@ impl Host {
         tokio::spawn(operations.serve(operating, stop.clone()));
         tokio::spawn({
             let (gateway, stop) = (Arc::clone(&gateway), stop.clone());
-            async move { server::serve(listener, gateway, &config, stop).await }
+            let tls = Tls::of(&config).expect("a certificate");
+            async move { server::serve(listener, gateway, &config, tls, stop).await }
         });
         Self {
             app,
