@@ -107,6 +107,7 @@ pub struct Gateway {
     pub cors_origins: Vec<String>,
     pub compression: bool,
     pub routes: Vec<outside::Settings>,
+    pub admin_allow: Vec<Network>,
     pub networks: Vec<networks::Rule>,
 }
 

@@ -377,7 +377,7 @@ mod tests {
         let config: Gateway = {
             let text = "auth_requests_per_minute = 1\nread_requests_per_minute = 1\n\
                         write_requests_per_minute = 1\nmax_in_flight_per_client = 1\n\
-                        cors_origins = []\ncompression = true\nroutes = []\nnetworks = []";
+                        cors_origins = []\nadmin_allow = []\ncompression = true\nroutes = []\nnetworks = []";
             toml::from_str(text).unwrap()
         };
         let limits = Limits::new(&config, crate::modules::MODULES, &Arc::default());

@@ -146,7 +146,7 @@ impl Gateway {
             browsers: BrowserSessions::new(&app.config.host.server.public_url),
             public_url: PublicUrl(Arc::new(app.config.host.server.public_url.clone())),
             security: security::Security::new(&app.config.host.server.public_url),
-            networks: networks::Networks::new(&config.networks),
+            networks: networks::Networks::new(config, MODULES),
             outside: outside::Routes::new(&app, &spent)?,
             spent,
             homes: homes::Homes::new(&app)?,

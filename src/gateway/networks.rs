@@ -1,13 +1,14 @@
-//! Who may come near, by address: `[[gateway.networks]]`, and a route's own `allow` and `deny`.
+//! Who may come near, by address: `[[gateway.networks]]`, `gateway.admin_allow`, and a route's own `allow`
+//! and `deny`.
 
 use std::net::IpAddr;
 
 use axum::extract::Request;
-use kernel::Problem;
+use kernel::{Access, Module, Problem};
 use serde::Deserialize;
 
 use crate::{
-    config::Network,
+    config::{Gateway, Network},
     gateway::{is_below, limits::client, outside},
 };
 
@@ -63,13 +64,42 @@ pub fn faults(rules: &[Rule]) -> Vec<String> {
     faults
 }
 
+/// What is for administrators, beside the routes that ask for their role.
+const ADMIN: &[&str] = &["/admin", "/api/v1/admin", "/setup"];
+const ADMIN_ROLE: &str = "admin";
+
+/// Everything that is for administrators alone; what is in a path's parameters makes no difference.
+fn admin_prefixes(modules: &[&dyn Module]) -> Vec<String> {
+    let routes = modules.iter().flat_map(|module| module.api().routes);
+    let routes = routes.filter(|route| route.access == Access::Role(ADMIN_ROLE));
+    let paths = routes.map(|route| {
+        let fixed = route.path.split("/{").next().unwrap_or_default();
+        fixed.to_owned()
+    });
+    let mut prefixes: Vec<_> = ADMIN.iter().map(|p| (*p).to_owned()).chain(paths).collect();
+    prefixes.sort();
+    prefixes.dedup();
+    prefixes
+}
+
 pub struct Networks {
     rules: Vec<(String, Lists)>,
 }
 
 impl Networks {
-    pub fn new(rules: &[Rule]) -> Self {
-        let rules = rules.iter().map(|rule| {
+    pub fn new(config: &Gateway, modules: &[&dyn Module]) -> Self {
+        let admin = match &*config.admin_allow {
+            [] => Vec::new(),
+            _ => admin_prefixes(modules),
+        };
+        let admin = admin.into_iter().map(|prefix| {
+            let lists = Lists {
+                allow: config.admin_allow.clone(),
+                deny: Vec::new(),
+            };
+            (prefix, lists)
+        });
+        let rules = config.networks.iter().map(|rule| {
             let lists = Lists {
                 allow: rule.allow.clone(),
                 deny: rule.deny.clone(),
@@ -77,7 +107,7 @@ impl Networks {
             (rule.prefix.trim_end_matches('/').to_owned(), lists)
         });
         Self {
-            rules: rules.collect(),
+            rules: rules.chain(admin).collect(),
         }
     }
 

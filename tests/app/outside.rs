@@ -416,3 +416,52 @@ async fn a_service_speaks_for_itself() {
     let refused = get(&app, "/own//said", None, &[]).await.expect(400);
     assert_eq!(refused.header("referrer-policy"), "same-origin");
 }
+
+#[tokio::test]
+async fn what_is_for_administrators_is_nothing_from_elsewhere() {
+    let app = TestApp::configured(
+        "[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\n\
+         [gateway]\nadmin_allow = [\"10.0.0.0/8\"]\n",
+    )
+    .await;
+    let root = app.admin("root@example.com").await;
+    let token = Some(root.access_token.as_str());
+    let office = [("x-forwarded-for", "10.1.1.1")];
+    let elsewhere = [("x-forwarded-for", "192.0.2.1")];
+    let mut refusals = Vec::new();
+    for (path, status) in [
+        ("/api/v1/audit", 200),
+        ("/api/v1/logs", 200),
+        ("/setup", 404),
+        ("/setup/nowhere", 404),
+        ("/admin/nowhere", 404),
+        ("/api/v1/admin/nowhere", 404),
+    ] {
+        get(&app, path, token, &office).await.expect(status);
+        for token in [token, None] {
+            let mut refused = get(&app, path, token, &elsewhere).await;
+            for of_the_moment in ["x-request-id", "date"] {
+                refused.headers.remove(of_the_moment);
+            }
+            let headers = format!("{:?}", refused.headers);
+            refusals.push((headers, refused.text.clone()));
+            refused.problem(403, "forbidden");
+        }
+    }
+    refusals.dedup();
+    assert_eq!(
+        refusals.len(),
+        1,
+        "nobody learns what is there: {refusals:#?}"
+    );
+    get(&app, "/api/v1/auth/me", token, &elsewhere)
+        .await
+        .expect(200);
+    get(&app, "/administration", None, &elsewhere)
+        .await
+        .expect(404);
+    get(&app, "/x//admin", token, &elsewhere)
+        .await
+        .expect(400);
+    app.settle().await;
+}
