@@ -338,3 +338,15 @@ async fn answers_are_compressed_for_who_takes_them_so() {
     assert_eq!(coding, None);
     assert_eq!(get("/health/live", &[all]).await.0, None);
 }
+
+#[tokio::test]
+async fn every_field_that_is_wrong_is_named() {
+    let app = TestApp::start().await;
+    let body = json!({ "email": 3, "display_nmae": "Ada", "locale": ["de"] });
+    let problem = app.post("/api/v1/auth/registrations", body).await;
+    let problem = problem.problem(422, "validation-failed");
+    let errors = problem["errors"].as_array().unwrap().iter();
+    let mut fields: Vec<_> = errors.map(|e| e["field"].as_str().unwrap()).collect();
+    fields.sort_unstable();
+    assert_eq!(fields, ["/display_nmae", "/email", "/locale", "/password"]);
+}

@@ -460,8 +460,6 @@ async fn what_is_for_administrators_is_nothing_from_elsewhere() {
     get(&app, "/administration", None, &elsewhere)
         .await
         .expect(404);
-    get(&app, "/x//admin", token, &elsewhere)
-        .await
-        .expect(400);
+    get(&app, "/x//admin", token, &elsewhere).await.expect(400);
     app.settle().await;
 }

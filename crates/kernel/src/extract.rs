@@ -10,17 +10,20 @@ use axum::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+use utoipa::ToSchema;
+
 use crate::{
     csrf::{self, PublicUrl},
     page::PageParams,
     problem::{FieldError, Problem},
+    shape,
 };
 
 /// A JSON body, in or out.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -47,7 +50,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             Ok(axum::Json(value)) => Ok(Self(value)),
             Err(JsonRejection::JsonDataError(error)) => {
                 let (field, message) = data_error(&error.body_text());
-                Err(Problem::validation(vec![FieldError::new(field, message)]))
+                Err(Problem::validation(all_faults::<T>(&bytes, field, message)))
             }
             Err(rejection) => Err(body_problem(rejection.status(), rejection.body_text())),
         }
@@ -84,6 +87,22 @@ fn has_nul(bytes: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// Every field that is wrong; the one that serde stopped at among them.
+fn all_faults<T: ToSchema>(body: &[u8], field: String, message: String) -> Vec<FieldError> {
+    let value = serde_json::from_slice(body);
+    let mut faults = value.map_or_else(|_| Vec::new(), |value| shape::faults::<T>(&value));
+    // serde names the object where something in it is missing.
+    let root = field.trim_end_matches('/');
+    let below = |at: &str| {
+        at.strip_prefix(root)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if !faults.iter().any(|fault| below(&fault.field)) {
+        faults.insert(0, FieldError::new(field, message));
+    }
+    faults
 }
 
 /// serde's words for a wrong field, as a pointer and a message.
@@ -232,6 +251,46 @@ mod tests {
             let problem = paged(query).await.unwrap_err();
             assert_eq!(problem.status, 422);
             assert_eq!(problem.errors[0].field, field, "{problem:?}");
+        }
+    }
+
+    #[derive(Debug, serde::Deserialize, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it can be read is looked at")]
+    struct Sent {
+        email: String,
+        #[schema(value_type = String)]
+        address: std::net::IpAddr,
+        password: String,
+    }
+
+    async fn faults_of(body: &str) -> Vec<(String, String)> {
+        let request = Request::post("/").header("content-type", "application/json");
+        let request = request.body(body.to_owned().into()).unwrap();
+        let problem = Json::<Sent>::from_request(request, &()).await.unwrap_err();
+        assert_eq!(problem.status, 422, "{problem:?}");
+        let errors = problem.errors.into_iter();
+        errors.map(|error| (error.field, error.message)).collect()
+    }
+
+    #[tokio::test]
+    async fn all_fields_that_are_wrong_are_named_at_once() {
+        let fields = async |body| {
+            let mut fields = faults_of(body).await;
+            fields.sort();
+            fields
+                .into_iter()
+                .map(|(field, _)| field)
+                .collect::<Vec<_>>()
+        };
+        let body = r#"{ "email": 3, "passwort": "hunter2" }"#;
+        let all = ["/address", "/email", "/password", "/passwort"];
+        assert_eq!(fields(body).await, all);
+        // What only serde knows stands beside what the schema says.
+        let body = r#"{ "address": "nowhere", "email": "a", "password": null }"#;
+        assert_eq!(fields(body).await, ["/address", "/password"]);
+        for (_, message) in faults_of(r#"{ "email": "a", "password": 8471 }"#).await {
+            assert!(!message.contains("8471"), "a secret is shown: {message}");
         }
     }
 

@@ -27,6 +27,7 @@ pub mod principal;
 pub mod problem;
 pub mod routes;
 pub mod secret;
+mod shape;
 pub mod telemetry;
 pub mod token;
 
