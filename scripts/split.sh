@@ -37,7 +37,7 @@ secret() {
 }
 [ -s "$data/sealing_key" ] || openssl rand -base64 32 | secret "$data/sealing_key"
 
-for port in 4222 8080 8081 8082 8083 8084 ${with_analytics:+8090} 8222 9080 9081 9082 9083 9084; do
+for port in 4222 8080 8081 8082 8083 8084 ${with_analytics:+8095} 8222 9080 9081 9082 9083 9084; do
     if (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
         echo "port $port is in use: stop what listens there" >&2
         exit 1
@@ -132,7 +132,7 @@ if [ "$with_analytics" ]; then
     ANALYTICS_NATS_USER=operator ANALYTICS_NATS_PASSWORD_FILE=$data/nats_users/operator \
         "$python" -m analytics provision
     start analytics env ANALYTICS_NATS_PASSWORD_FILE="$data/nats_users/analytics" "$python" -m analytics
-    answers analytics http://127.0.0.1:8090/healthz
+    answers analytics http://127.0.0.1:8095/healthz
 fi
 echo "starting gateway"
 start gateway env BANYAN__SERVICE__ID=gateway "BANYAN__SERVICE__SECRET_FILE=$data/services/gateway" \

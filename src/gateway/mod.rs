@@ -1,11 +1,11 @@
 //! The edge: one front door to all modules, wherever they run.
 //!
 //! A request passes, from the outside in: [`trace`] (request id, trace context, access log, panics),
-//! [`limits`] (rates per client), [`networks`] (who may come near), [`in_flight`] (how many of a client
-//! at a time), bounds of body and time, then
+//! [`metrics`], [`limits`] (rates per caller), [`networks`] (who may come near), [`cors`] (which pages may
+//! ask), [`in_flight`] (how many of a client at a time), bounds of body and time, then
 //! [`dispatch`](Gateway::dispatch) to the module whose prefix it has, or to the service [`outside`]
 //! that has a route by configuration. Modules verify the caller's token themselves; for services
-//! outside the edge does.
+//! outside the edge does. The answer passes [`compression`], [`security`] and [`cors`].
 //!
 //! These are plain calls and not layers: a layer costs some boxes per request, and here every
 //! request passes all of them.

@@ -22,7 +22,7 @@ class Settings:
 
 
 def read() -> Settings:
-    host, _, port = os.environ.get("ANALYTICS_LISTEN", "127.0.0.1:8090").rpartition(":")
+    host, _, port = os.environ.get("ANALYTICS_LISTEN", "127.0.0.1:8095").rpartition(":")
     return Settings(
         listen=(host, int(port)),
         banyan=os.environ.get("ANALYTICS_BANYAN", "http://localhost:8080").rstrip("/"),

@@ -41,7 +41,7 @@ impl Installation {
         let route = std::fs::read_to_string(root().join("examples/analytics/route.toml"));
         let route = route
             .expect("a route")
-            .replace("127.0.0.1:8090", &analytics_at);
+            .replace("127.0.0.1:8095", &analytics_at);
         let split = Split::start_with(route).await;
         split.create_service("analytics", &["logs:write"]).await;
         let mut it = Self {
