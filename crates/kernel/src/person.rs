@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use unicode_normalization::UnicodeNormalization;
+
 /// Why a value is refused, for people.
 pub type Invalid = &'static str;
 
-/// A name to be shown: one line, 1 to 100 characters.
+/// A name to be shown: one line, 1 to 100 characters, of which something is to be seen. In
+/// Unicode's normal form C, so that what looks the same and is meant the same is the same.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DisplayName(String);
 
@@ -13,16 +16,17 @@ impl DisplayName {
     pub const MAX_CHARS: usize = 100;
 
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let text = text.trim();
-        match text.chars().take(Self::MAX_CHARS + 1).count() {
-            0 => return Err("must not be blank"),
-            1..=Self::MAX_CHARS => {}
-            _ => return Err("must have at most 100 characters"),
+        let text: String = text.trim().nfc().collect();
+        if text.chars().all(is_invisible) {
+            return Err("must not be blank");
         }
-        if text.chars().any(|c| c.is_control() || is_deceptive(c)) {
+        if text.chars().nth(Self::MAX_CHARS).is_some() {
+            return Err("must have at most 100 characters");
+        }
+        if !is_line(&text) {
             return Err("must be a single line of plain text");
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text))
     }
 
     pub fn as_str(&self) -> &str {
@@ -49,6 +53,38 @@ pub fn is_deceptive(c: char) -> bool {
         c,
         '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{FEFF}'
     )
+}
+
+/// Is it plain text without line breaks?
+pub fn is_line(text: &str) -> bool {
+    !text.chars().any(|c| c.is_control() || is_deceptive(c))
+}
+
+/// Leaves nothing to be seen by itself: white space, and what Unicode lets a program not show
+/// (`Default_Ignorable_Code_Point` of UAX 44), and the two letters that are drawn as a blank.
+pub fn is_invisible(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(
+            c,
+            '\u{00AD}'
+                | '\u{034F}'
+                | '\u{061C}'
+                | '\u{115F}'..='\u{1160}'
+                | '\u{17B4}'..='\u{17B5}'
+                | '\u{180B}'..='\u{180F}'
+                | '\u{200B}'..='\u{200F}'
+                | '\u{202A}'..='\u{202E}'
+                | '\u{2060}'..='\u{206F}'
+                | '\u{2800}'
+                | '\u{3164}'
+                | '\u{FE00}'..='\u{FE0F}'
+                | '\u{FEFF}'
+                | '\u{FFA0}'
+                | '\u{FFF0}'..='\u{FFFB}'
+                | '\u{1BCA0}'..='\u{1BCA3}'
+                | '\u{1D173}'..='\u{1D17A}'
+                | '\u{E0000}'..='\u{E0FFF}'
+        )
 }
 
 /// A BCP 47 language tag without extensions: `de`, `de-AT`, `zh-Hant-TW`. In its canonical case
@@ -168,6 +204,11 @@ mod tests {
             ("a\u{0}b", None),
             ("invoice\u{202E}fdp.exe", None),
             ("a\u{2028}b", None),
+            ("Jose\u{301}", Some("José")),
+            ("\u{200B}\u{200D}", None),
+            ("\u{3164}", None),
+            ("\u{E0061}\u{2060} \u{FE0F}", None),
+            ("\u{2800}\u{2800}", None),
         ] {
             let parsed = DisplayName::parse(text).ok();
             assert_eq!(parsed.as_ref().map(DisplayName::as_str), name, "{text:?}");
@@ -223,7 +264,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_parsed_parses_to_itself(text in "\\PC{0,120}", tag in "[A-Za-z0-9-]{0,40}") {
+        fn what_is_parsed_parses_to_itself(text in "(\\PC|\\p{M}){0,120}", tag in "[A-Za-z0-9-]{0,40}") {
             if let Ok(name) = DisplayName::parse(&text) {
                 prop_assert!((1..=100).contains(&name.as_str().chars().count()));
                 prop_assert_eq!(DisplayName::parse(name.as_str()).unwrap(), name);
