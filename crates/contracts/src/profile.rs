@@ -3,6 +3,7 @@
 use kernel::{EventType, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::event;
 
@@ -31,8 +32,10 @@ pub struct ProfileUpdated {
     pub display_name: Option<String>,
     pub locale: String,
     pub time_zone: String,
-    /// The names of the fields that changed.
+    /// The names of the fields that changed, those too that are not shown.
     pub changed: Vec<String>,
+    #[serde(default)]
+    pub shown: Shown,
 }
 
 event!(
@@ -42,6 +45,23 @@ event!(
     |e| e.user_id.to_string()
 );
 
+/// What the owner shows to everybody who is signed in. What they keep to themselves is in no event.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Shown {
+    pub bio: Option<String>,
+    pub links: Vec<Link>,
+    /// What the product keeps of the person.
+    pub attributes: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Link {
+    pub label: String,
+    /// `https:`, `http:` or `mailto:`.
+    pub url: String,
+}
+
 /// The present state of a profile, told again for those who missed its history.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ProfileRestated {
@@ -49,6 +69,8 @@ pub struct ProfileRestated {
     pub display_name: Option<String>,
     pub locale: String,
     pub time_zone: String,
+    #[serde(default)]
+    pub shown: Shown,
 }
 
 event!(

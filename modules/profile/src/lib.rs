@@ -1,14 +1,16 @@
-//! What people tell of themselves: a name to be shown, a few words, language and time zone.
+//! What people tell of themselves: a name to be shown, a few words, links, language and time zone,
+//! and what the product keeps of them beside.
 //!
 //! - **Owns** `profile.profiles`, one row per account.
 //! - **Publishes** `ProfileCreated`, `ProfileUpdated` and, on request, `ProfileRestated`
 //!   ([`events`]).
 //! - **Listens** to identity's `UserRegistered` and `UserRestated`: each account gets a profile.
 //! - **Serves** `GET` and `PATCH /api/v1/profiles/me`, with entity tags: an edit states which
-//!   version it is an edit of.
+//!   version it is an edit of; and `GET /api/v1/profiles/{id}`, what its owner shows to others.
 
 mod config;
 mod domain;
+mod edit;
 mod http;
 mod restate;
 mod store;
@@ -47,7 +49,7 @@ impl kernel::Module for Module {
     }
 
     fn summary(&self) -> &'static str {
-        "What people tell of themselves: name, words, language and time zone."
+        "What people tell of themselves: name, words, links, language and time zone."
     }
 
     fn prefixes(&self) -> &'static [&'static str] {

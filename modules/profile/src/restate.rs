@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use kernel::{Db, UserId, module::Restate};
 
-use crate::{events::ProfileRestated, store};
+use crate::{edit::shown, events::ProfileRestated, store};
 
 /// Rows whose locks are held until the page's events are committed: few enough that an edit of one
 /// of them hardly notices.
@@ -22,6 +22,7 @@ impl Restate for RestateProfiles {
         let last = profiles.last().map(|profile| profile.user_id.to_string());
         for profile in profiles {
             tx.publish(&ProfileRestated {
+                shown: shown(&profile),
                 user_id: profile.user_id,
                 display_name: profile.display_name,
                 locale: profile.locale,

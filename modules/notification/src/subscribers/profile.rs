@@ -55,6 +55,7 @@ impl Handle<ProfileRestated> for LearnProfile {
             display_name,
             locale,
             time_zone,
+            ..
         } = event.data;
         learn(tx, user_id, display_name, &locale, &time_zone).await
     }

@@ -1,52 +1,48 @@
-//! Entity tags (RFC 9110 §8.8.3): strong, of the account and the version.
-//!
-//! `/me` is another's profile to another caller, so the account is part of the tag: two people who
-//! share a browser must not be told that the one's profile is still the other's.
+//! Entity tags (RFC 9110 §8.8.3): strong ones.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use kernel::UserId;
+use kernel::{context::hex, secret::token_digest};
 
 use crate::domain::Profile;
 
 /// More tags than anybody has a use for.
 const MAX_TAGS: usize = 16;
 
-pub(crate) fn of(profile: &Profile) -> HeaderValue {
-    HeaderValue::try_from(tag(profile.user_id, profile.version)).expect("hex digits and quotes")
+/// Of what the owner sees: of the account and the version. `/me` is another's profile to another
+/// caller, so the account is part of the tag: two people who share a browser must not be told that
+/// the one's profile is still the other's.
+pub(crate) fn of_profile(profile: &Profile) -> HeaderValue {
+    let tag = format!("\"{}.{}\"", profile.user_id.0.simple(), profile.version);
+    HeaderValue::try_from(tag).expect("hex digits and quotes")
 }
 
-fn tag(user_id: UserId, version: i64) -> String {
-    format!("\"{}.{version}\"", user_id.0.simple())
+/// Of the body itself, where a version would tell of changes that are not shown.
+pub(crate) fn of_body(body: &str) -> HeaderValue {
+    let tag = format!("\"{}\"", hex(&token_digest(body)[..16]));
+    HeaderValue::try_from(tag).expect("hex digits and quotes")
 }
 
 /// A list of entity tags, or `*`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
     Any,
-    /// The versions of this account's profile that the list names; there may be none.
-    Versions(Vec<i64>),
+    /// With their quotes.
+    Tags(Vec<String>),
 }
 
 impl Condition {
     /// `If-Match` compares strongly: a weak tag names nothing (RFC 9110 §13.1.1).
-    pub(crate) fn strong(headers: &HeaderMap, name: HeaderName, user_id: UserId) -> Option<Self> {
-        Self::read(headers, name, user_id, |tag| tag)
+    pub(crate) fn strong(headers: &HeaderMap, name: HeaderName) -> Option<Self> {
+        Self::read(headers, name, |tag| tag)
     }
 
     /// `If-None-Match` compares weakly: proxies that compress make tags weak (RFC 9110 §13.1.2).
-    pub(crate) fn weak(headers: &HeaderMap, name: HeaderName, user_id: UserId) -> Option<Self> {
-        Self::read(headers, name, user_id, |tag| {
-            tag.strip_prefix("W/").unwrap_or(tag)
-        })
+    pub(crate) fn weak(headers: &HeaderMap, name: HeaderName) -> Option<Self> {
+        Self::read(headers, name, |tag| tag.strip_prefix("W/").unwrap_or(tag))
     }
 
     /// Nothing when the header is absent.
-    fn read(
-        headers: &HeaderMap,
-        name: HeaderName,
-        user_id: UserId,
-        opaque: fn(&str) -> &str,
-    ) -> Option<Self> {
+    fn read(headers: &HeaderMap, name: HeaderName, opaque: fn(&str) -> &str) -> Option<Self> {
         let mut values = headers.get_all(name).iter().peekable();
         values.peek()?;
         // Our tags hold no comma; what a foreign one with a comma falls into names nothing.
@@ -59,26 +55,16 @@ impl Condition {
         if tags == ["*"] {
             return Some(Self::Any);
         }
-        let versions = tags
-            .into_iter()
-            .filter_map(|tag| version(opaque(tag), user_id))
-            .collect();
-        Some(Self::Versions(versions))
+        let tags = tags.into_iter().map(|tag| opaque(tag).to_owned());
+        Some(Self::Tags(tags.collect()))
     }
 
-    pub(crate) fn holds(&self, profile: &Profile) -> bool {
+    pub(crate) fn holds(&self, tag: &HeaderValue) -> bool {
         match self {
             Self::Any => true,
-            Self::Versions(versions) => versions.contains(&profile.version),
+            Self::Tags(tags) => tags.iter().any(|given| given == tag),
         }
     }
-}
-
-fn version(text: &str, user_id: UserId) -> Option<i64> {
-    let (account, version) = text.strip_prefix('"')?.strip_suffix('"')?.split_once('.')?;
-    let version = version.parse().ok()?;
-    // Compared as a whole: `+1` and `01` are not how we write a version.
-    (account == user_id.0.simple().to_string() && tag(user_id, version) == text).then_some(version)
 }
 
 #[cfg(test)]
@@ -87,50 +73,50 @@ mod tests {
 
     use super::*;
 
-    fn user(n: u128) -> UserId {
-        UserId(uuid::Uuid::from_u128(n))
-    }
+    const TAG: HeaderValue = HeaderValue::from_static("\"a1.1\"");
 
-    fn strong(values: &[&str]) -> Option<Condition> {
+    fn headers(values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(IF_MATCH, value.parse().unwrap());
         }
-        Condition::strong(&headers, IF_MATCH, user(1))
+        headers
+    }
+
+    fn strong(values: &[&str]) -> Option<bool> {
+        Condition::strong(&headers(values), IF_MATCH).map(|condition| condition.holds(&TAG))
     }
 
     #[test]
     fn conditions_are_read() {
-        let versions = |versions: &[i64]| Some(Condition::Versions(versions.to_vec()));
-        let (one, two) = (tag(user(1), 1), tag(user(1), 2));
         assert_eq!(strong(&[]), None);
-        assert_eq!(strong(&["*"]), Some(Condition::Any));
-        assert_eq!(strong(&[&one]), versions(&[1]));
-        assert_eq!(
-            strong(&[&format!(" {one} ,\"a,b\", {two}")]),
-            versions(&[1, 2])
-        );
-        assert_eq!(strong(&[&one, &two]), versions(&[1, 2]));
-        for nothing in [
+        for holds in [
+            &["*"][..],
+            &["\"a1.1\""],
+            &[" \"a1.2\" ,\"a,b\", \"a1.1\""],
+            &["\"a1.2\"", "\"a1.1\""],
+        ] {
+            assert_eq!(strong(holds), Some(true), "{holds:?}");
+        }
+        let many = "\"x\",".repeat(MAX_TAGS) + "\"a1.1\"";
+        for not in [
             "",
             "\"\"",
-            &format!("W/{one}"),
-            one.trim_matches('"'),
-            &tag(user(2), 1),
-            &one.replace(".1", ".+1"),
-            &one.replace(".1", ".01"),
-            &one.replace(".1", ".99999999999999999999"),
-            &format!("*, {}", tag(user(2), 1)),
+            "W/\"a1.1\"",
+            "a1.1",
+            "\"b1.1\"",
+            "\"a1.+1\"",
+            "\"a1.01\"",
+            "*, \"b1.1\"",
+            &many,
         ] {
-            assert_eq!(strong(&[nothing]), versions(&[]), "{nothing}");
+            assert_eq!(strong(&[not]), Some(false), "{not}");
         }
     }
 
     #[test]
     fn weak_comparison_takes_weak_tags() {
-        let mut headers = HeaderMap::new();
-        headers.insert(IF_MATCH, format!("W/{}", tag(user(1), 7)).parse().unwrap());
-        let condition = Condition::weak(&headers, IF_MATCH, user(1));
-        assert_eq!(condition, Some(Condition::Versions(vec![7])));
+        let condition = Condition::weak(&headers(&["W/\"a1.1\""]), IF_MATCH).unwrap();
+        assert!(condition.holds(&TAG));
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::{
     extract::State as Shared,
-    http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, StatusCode},
+    response::Response,
 };
 use kernel::{Problem, principal::CurrentUser};
 use tokio::time::{Instant, sleep};
@@ -13,10 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     State,
     domain::Profile,
-    http::{
-        etag::Condition,
-        view::{self, ProfileView},
-    },
+    http::view::{self, ProfileView},
     store,
 };
 
@@ -47,11 +44,7 @@ pub(crate) async fn get_me(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let profile = find_or_wait(&state, user).await?.ok_or_else(no_profile)?;
-    let seen = Condition::weak(&request, header::IF_NONE_MATCH, user.id);
-    if seen.is_some_and(|seen| seen.holds(&profile)) {
-        return Ok((StatusCode::NOT_MODIFIED, view::headers(&profile)).into_response());
-    }
-    Ok(view::reply(profile).into_response())
+    Ok(view::own_unless_known(&request, profile))
 }
 
 /// Someone who registered a moment ago is let in before the news of it reached this module: they

@@ -1,23 +1,29 @@
 //! `PATCH /api/v1/profiles/me`.
 
+use std::collections::BTreeMap;
+
 use axum::{
     extract::State as Shared,
     http::{HeaderMap, StatusCode, header},
+    response::Response,
 };
 use kernel::{FieldError, Json, Problem, principal::CurrentUser};
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::{
     State,
-    domain::{Bio, Changes, DisplayName, Invalid, Locale, TimeZone},
-    events::ProfileUpdated,
-    http::{
-        etag::Condition,
-        get_me::no_profile,
-        view::{self, ProfileView, Reply},
+    domain::{
+        Audience, Bio, Changes, DisplayName, Field, Invalid, Link, Locale, TimeZone, Visible,
     },
-    store::{self, profiles::Update},
+    edit,
+    http::{
+        etag::{self, Condition},
+        get_me::no_profile,
+        view::{self, ProfileView},
+    },
+    store,
 };
 
 /// A JSON Merge Patch (RFC 7396): a field that is absent stays as it is.
@@ -40,10 +46,48 @@ pub(crate) struct PatchRequest {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = String, max_length = 64)]
     time_zone: Option<Option<String>>,
+    /// The whole list; null empties it.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<LinkRequest>>, max_items = 10)]
+    links: Option<Option<Vec<LinkRequest>>>,
+    /// Merged into what is there: null takes a member away, and in place of the object all of them. At
+    /// most 8192 bytes, 100 keys, 5 levels.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Object>)]
+    attributes: Option<Option<Map<String, Value>>>,
+    /// Merged into what is there: null is the default, which is `members` for the avatar and `private`
+    /// for all else.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<VisibilityRequest>)]
+    visibility: Option<Option<BTreeMap<Field, Option<Audience>>>>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LinkRequest {
+    #[schema(min_length = 1, max_length = 50)]
+    label: String,
+    /// `https:`, `http:` or `mailto:`, without user name or password.
+    #[schema(max_length = 500)]
+    url: String,
+}
+
+/// Who is to see each field.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a map from Field to Audience")]
+pub(crate) struct VisibilityRequest {
+    attributes: Option<Audience>,
+    avatar: Option<Audience>,
+    bio: Option<Audience>,
+    links: Option<Audience>,
+    locale: Option<Audience>,
+    time_zone: Option<Audience>,
 }
 
 /// Tells null from absent.
-fn present<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Option<String>>, D::Error> {
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    input: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(input).map(Some)
 }
 
@@ -58,6 +102,11 @@ impl PatchRequest {
             bio: clearable(&mut errors, "/bio", self.bio, Bio::parse),
             locale: required(&mut errors, "/locale", self.locale, Locale::parse),
             time_zone: required(&mut errors, "/time_zone", self.time_zone, TimeZone::parse),
+            links: self
+                .links
+                .map(|links| parse_links(&mut errors, links.unwrap_or_default())),
+            attributes: self.attributes,
+            visibility: self.visibility.map_or_else(Vec::new, visibility),
         };
         if errors.is_empty() {
             Ok(changes)
@@ -96,6 +145,30 @@ fn required<T>(
         .ok()
 }
 
+fn parse_links(errors: &mut Vec<FieldError>, links: Vec<LinkRequest>) -> Vec<Link> {
+    if links.len() > Link::MAX_LINKS {
+        errors.push(FieldError::new("/links", "must be at most 10"));
+        return Vec::new();
+    }
+    let parsed = links.into_iter().enumerate().filter_map(|(at, link)| {
+        Link::parse(&link.label, &link.url)
+            .map_err(|(member, invalid)| {
+                errors.push(FieldError::new(format!("/links/{at}/{member}"), invalid));
+            })
+            .ok()
+    });
+    parsed.collect()
+}
+
+fn visibility(given: Option<BTreeMap<Field, Option<Audience>>>) -> Vec<(Field, Audience)> {
+    let all = || Field::ALL.map(|field| (field, None)).into();
+    given
+        .unwrap_or_else(all)
+        .into_iter()
+        .map(|(field, audience)| (field, audience.unwrap_or(Visible::by_default(field))))
+        .collect()
+}
+
 #[derive(Debug, thiserror::Error)]
 enum PatchError {
     #[error("the edit does not say which version it is of")]
@@ -106,8 +179,6 @@ enum PatchError {
     Missing,
     #[error("some fields are not valid")]
     Invalid(Vec<FieldError>),
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
 }
 
 impl From<PatchError> for Problem {
@@ -127,7 +198,6 @@ impl From<PatchError> for Problem {
             .detail("Read it again, and repeat the edit on what it is now."),
             PatchError::Missing => no_profile(),
             PatchError::Invalid(errors) => Self::validation(errors),
-            PatchError::Database(error) => error.into(),
         }
     }
 }
@@ -168,37 +238,23 @@ pub(crate) async fn patch_me(
     user: CurrentUser,
     headers: HeaderMap,
     Json(request): Json<PatchRequest>,
-) -> Result<Reply, Problem> {
-    let condition =
-        Condition::strong(&headers, header::IF_MATCH, user.id).ok_or(PatchError::NoCondition)?;
-    let versions = match &condition {
-        Condition::Any => None,
-        Condition::Versions(versions) => Some(&**versions),
-    };
+) -> Result<Response, Problem> {
+    let condition = Condition::strong(&headers, header::IF_MATCH).ok_or(PatchError::NoCondition)?;
     let changes = request.parse().map_err(PatchError::Invalid)?;
 
     let now = state.db.world().now();
     let mut tx = state.db.begin().await?;
-    let update = store::profiles::update(&mut tx, user.id, versions, &changes, now)
-        .await
-        .map_err(PatchError::Database)?;
-    let profile = match update {
-        Update::Changed(old, new) => {
-            tx.publish(&ProfileUpdated {
-                user_id: user.id,
-                display_name: new.display_name.clone(),
-                locale: new.locale.clone(),
-                time_zone: new.time_zone.clone(),
-                changed: old.differences(&new),
-            });
-            new
-        }
-        Update::Unchanged(profile) => profile,
-        Update::Stale => return Err(PatchError::Stale.into()),
-        Update::Missing => return Err(PatchError::Missing.into()),
-    };
+    let old = store::profiles::lock(&mut tx, user.id).await?;
+    let old = old.ok_or(PatchError::Missing)?;
+    if !condition.holds(&etag::of_profile(&old)) {
+        return Err(PatchError::Stale.into());
+    }
+    let new = old
+        .edited(changes)
+        .map_err(|invalid| PatchError::Invalid(vec![FieldError::new("/attributes", invalid)]))?;
+    let profile = edit::save(&mut tx, &old, new, now).await?;
     tx.commit().await?;
-    Ok(view::reply(profile))
+    Ok(view::own(profile))
 }
 
 #[cfg(test)]
@@ -227,5 +283,46 @@ mod tests {
         assert!(parse(r#"{"version": 2}"#).is_err());
         assert!(parse(r#"{"bio": 1}"#).is_err());
         assert!(parse(r#"{"bio": "a", "bio": "b"}"#).is_err());
+    }
+
+    #[test]
+    fn links_are_all_looked_at() {
+        let one = r#"{"label": "Blog", "url": "https://e.org"}"#;
+        let links = parse(&format!(r#"{{"links": [{one}]}}"#)).unwrap().links;
+        assert_eq!(links.unwrap()[0].url, "https://e.org/");
+        assert_eq!(parse(r#"{"links": null}"#).unwrap().links, Some(vec![]));
+        assert_eq!(parse("{}").unwrap().links, None);
+        let wrong =
+            r#"{"label": "", "url": "https://e.org"}, {"label": "x", "url": "javascript:x"}"#;
+        assert_eq!(
+            parse(&format!(r#"{{"links": [{one}, {wrong}]}}"#)).unwrap_err(),
+            ["/links/1/label", "/links/2/url"]
+        );
+        let many = [one; 11].join(",");
+        assert_eq!(
+            parse(&format!(r#"{{"links": [{many}]}}"#)).unwrap_err(),
+            ["/links"]
+        );
+        assert!(
+            parse(r#"{"links": [{"label": "x", "url": "https://e.org", "rel": "me"}]}"#).is_err()
+        );
+    }
+
+    #[test]
+    fn visibility_is_merged_and_null_is_the_default() {
+        let visibility = |body: &str| parse(body).map(|changes| changes.visibility);
+        assert_eq!(visibility("{}").unwrap(), []);
+        assert_eq!(
+            visibility(r#"{"visibility": {"bio": "members", "avatar": null}}"#).unwrap(),
+            [
+                (Field::Avatar, Audience::Members),
+                (Field::Bio, Audience::Members)
+            ]
+        );
+        let all = visibility(r#"{"visibility": null}"#).unwrap();
+        assert_eq!(all.len(), Field::ALL.len());
+        assert!(visibility(r#"{"visibility": {"display_name": "private"}}"#).is_err());
+        assert!(visibility(r#"{"visibility": {"bio": "everyone"}}"#).is_err());
+        assert!(visibility(r#"{"visibility": {"email": "members"}}"#).is_err());
     }
 }
