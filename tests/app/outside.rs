@@ -257,7 +257,7 @@ async fn a_route_has_bounds_of_its_own() {
     let routes = [
         route("seldom", at, "public = true\nrequests_per_minute = 2"),
         route("small", at, "public = true\nmax_body_bytes = 10"),
-        route("large", at, "public = true\nmax_body_bytes = 3_000_000"),
+        route("large", at, "public = true\nmax_body_bytes = 8_000_000"),
     ];
     let app = TestApp::configured(&routes.concat()).await;
     for _ in 0..2 {
@@ -275,8 +275,8 @@ async fn a_route_has_bounds_of_its_own() {
     post("/small", "x".repeat(9))
         .await
         .problem(413, "payload-too-large");
-    let large = post("/large", "x".repeat(2_000_000)).await.expect(200);
-    assert_eq!(large.json()["bytes"], 2_000_002);
+    let large = post("/large", "x".repeat(6_000_000)).await.expect(200);
+    assert_eq!(large.json()["bytes"], 6_000_002);
     // One that does not say how long it is.
     let chunked = "POST /small HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
                    transfer-encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\n\r\n";

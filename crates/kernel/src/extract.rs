@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{
-        FromRequest, FromRequestParts, Request,
+        DefaultBodyLimit, FromRequest, FromRequestParts, Request,
         rejection::{JsonRejection, PathRejection, QueryRejection},
     },
     http::{StatusCode, Uri, request::Parts},
@@ -19,6 +19,10 @@ use crate::{
     shape,
 };
 
+/// Of a JSON body. Uploads may have more, up to server.max_body_bytes; to read so much JSON for somebody
+/// who only wants to sign in would be work for nothing.
+const MAX_JSON_BYTES: usize = 1 << 20;
+
 /// A JSON body, in or out.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<T>(pub T);
@@ -26,7 +30,7 @@ pub struct Json<T>(pub T);
 impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, Problem> {
         let is_json = request
             .headers()
             .get(axum::http::header::CONTENT_TYPE)
@@ -40,6 +44,7 @@ impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for Json<T> 
             )
             .detail("Send it with Content-Type: application/json."));
         }
+        DefaultBodyLimit::max(MAX_JSON_BYTES).apply(&mut request);
         let bytes = axum::body::Bytes::from_request(request, state)
             .await
             .map_err(|rejection| body_problem(rejection.status(), rejection.body_text()))?;
@@ -233,6 +238,20 @@ mod tests {
     #[serde(deny_unknown_fields)]
     struct Filter {
         level: Option<String>,
+    }
+
+    #[tokio::test]
+    async fn json_is_bounded_whatever_the_edge_lets_pass() {
+        for (bytes, status) in [(MAX_JSON_BYTES, None), (MAX_JSON_BYTES + 1, Some(413))] {
+            let body = format!("\"{}\"", "x".repeat(bytes - 2));
+            let mut request = Request::post("/")
+                .header("content-type", "application/json")
+                .body(body.into())
+                .unwrap();
+            DefaultBodyLimit::disable().apply(&mut request);
+            let read = Json::<String>::from_request(request, &()).await;
+            assert_eq!(read.err().map(|problem| problem.status), status);
+        }
     }
 
     async fn paged(query: &str) -> Result<PagedQuery<Filter>, Problem> {
