@@ -10,6 +10,7 @@ use crate::support::TestApp;
 /// one that is here and is not.
 const PUBLIC: &[&str] = &[
     "GET /.well-known/jwks.json",
+    "GET /api/v1/profiles/{id}/avatar",
     "GET /dev/mailbox",
     "GET /dev/mailbox/messages",
     "GET /dev/mailbox/messages/{id}/html",

@@ -34,8 +34,9 @@ pub struct ProfileUpdated {
     pub time_zone: String,
     /// The names of the fields that changed, those too that are not shown.
     pub changed: Vec<String>,
+    /// None with events of releases that did not tell.
     #[serde(default)]
-    pub shown: Shown,
+    pub shown: Option<Shown>,
 }
 
 event!(
@@ -53,6 +54,8 @@ pub struct Shown {
     pub links: Vec<Link>,
     /// What the product keeps of the person.
     pub attributes: Map<String, Value>,
+    /// Who knows it may see the picture.
+    pub avatar_url: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -69,8 +72,9 @@ pub struct ProfileRestated {
     pub display_name: Option<String>,
     pub locale: String,
     pub time_zone: String,
+    /// None with events of releases that did not tell.
     #[serde(default)]
-    pub shown: Shown,
+    pub shown: Option<Shown>,
 }
 
 event!(

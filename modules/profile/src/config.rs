@@ -1,6 +1,10 @@
 //! The section `[profile]`.
 
-use std::time::Duration;
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use kernel::module::{ConfigError, ConfigSection};
 use serde::Deserialize;
@@ -9,36 +13,83 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     new_profile_wait_milliseconds: u64,
+    pub(crate) avatar_max_bytes: usize,
+    pub(crate) avatar_max_pixels: u64,
+    pub(crate) avatar_concurrency: usize,
+    pub(crate) blobs: Blobs,
+    disk_path: PathBuf,
+}
+
+/// Which store of pictures is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Blobs {
+    Postgres,
+    Disk,
 }
 
 impl Config {
     pub(crate) fn read(section: &ConfigSection) -> Result<Self, ConfigError> {
         let config: Self = section.read()?;
+        let bounded = |key: &str, value: u64, range: RangeInclusive<u64>| {
+            let (least, most) = (range.start(), range.end());
+            match range.contains(&value) {
+                true => Ok(()),
+                false => Err(section.error(format!("{key} must be {least} to {most}"))),
+            }
+        };
+        let wait = config.new_profile_wait_milliseconds;
         // Each waiting request holds a slot of the server.
-        if config.new_profile_wait_milliseconds > 5_000 {
-            return Err(section.error("new_profile_wait_milliseconds must be 0 to 5000"));
-        }
+        bounded("new_profile_wait_milliseconds", wait, 0..=5_000)?;
+        let bytes = config.avatar_max_bytes as u64;
+        bounded("avatar_max_bytes", bytes, 1_000..=50_000_000)?;
+        let pixels = config.avatar_max_pixels;
+        bounded("avatar_max_pixels", pixels, 10_000..=200_000_000)?;
+        let concurrency = config.avatar_concurrency as u64;
+        bounded("avatar_concurrency", concurrency, 1..=64)?;
         Ok(config)
     }
 
     pub(crate) fn new_profile_wait(&self) -> Duration {
         Duration::from_millis(self.new_profile_wait_milliseconds)
     }
+
+    pub(crate) fn disk_path(&self, data_dir: &Path) -> PathBuf {
+        if self.disk_path.as_os_str().is_empty() {
+            return data_dir.join("blobs");
+        }
+        self.disk_path.clone()
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Config, ConfigError> {
-        Config::read(&ConfigSection::new("profile", text.parse().expect("TOML")))
+    pub(crate) fn config(overrides: &str) -> Result<Config, ConfigError> {
+        let mut table: toml::Table = include_str!("../config.toml").parse().expect("TOML");
+        table.extend(overrides.parse::<toml::Table>().expect("TOML"));
+        Config::read(&ConfigSection::new("profile", table))
     }
 
     #[test]
-    fn the_defaults_are_valid_and_nonsense_is_not() {
-        let config = read(include_str!("../config.toml")).unwrap();
-        assert_eq!(config.new_profile_wait(), Duration::from_secs(1));
-        assert!(read("new_profile_wait_milliseconds = 60000").is_err());
-        assert!(read("new_profile_wait_milliseconds = 1\nnew_profile_wait = 1").is_err());
+    fn the_defaults_are_valid_and_nonsense_is_refused_by_its_key() {
+        let defaults = config("").unwrap();
+        assert_eq!(defaults.new_profile_wait(), Duration::from_secs(1));
+        assert_eq!(
+            defaults.disk_path(Path::new("/data")),
+            Path::new("/data/blobs")
+        );
+        for (key, value) in [
+            ("new_profile_wait_milliseconds", "60000"),
+            ("new_profile_wait", "1"),
+            ("avatar_max_bytes", "0"),
+            ("avatar_max_pixels", "1_000_000_000_000"),
+            ("avatar_concurrency", "0"),
+            ("blobs", "\"tape\""),
+        ] {
+            let error = config(&format!("{key} = {value}")).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
     }
 }

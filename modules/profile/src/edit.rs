@@ -1,8 +1,10 @@
 //! What every change of a profile comes down to.
 
 use kernel::Tx;
+use uuid::Builder;
 
 use crate::{
+    State,
     domain::{Field, Profile},
     events::{self, ProfileUpdated, Shown},
     store,
@@ -11,17 +13,23 @@ use crate::{
 /// Writes the new state of a profile that the transaction has locked, and tells of it. When nothing
 /// has changed, neither.
 pub(crate) async fn save(
+    state: &State,
     tx: &mut Tx,
     old: &Profile,
     mut new: Profile,
-    now: time::OffsetDateTime,
 ) -> Result<Profile, sqlx::Error> {
     let changed = old.differences(&new);
     if changed.is_empty() {
         return Ok(new);
     }
+    let world = state.db.world();
     new.version += 1;
-    new.updated_at = now;
+    new.updated_at = world.now();
+    let hidden = old.visible.contains(Field::Avatar) && !new.visible.contains(Field::Avatar);
+    if let Some(avatar) = new.avatar.as_mut().filter(|_| hidden) {
+        // Those who were told the address are not to see the picture any more.
+        avatar.version = Builder::from_random_bytes(world.bytes()).into_uuid();
+    }
     store::profiles::save(tx, &new).await?;
     tx.publish(&ProfileUpdated {
         user_id: new.user_id,
@@ -29,14 +37,14 @@ pub(crate) async fn save(
         locale: new.locale.clone(),
         time_zone: new.time_zone.clone(),
         changed,
-        shown: shown(&new),
+        shown: Some(shown(state, &new)),
     });
     Ok(new)
 }
 
 /// What events tell of a profile beside what is needed to address its owner: no more than the owner
 /// shows.
-pub(crate) fn shown(profile: &Profile) -> Shown {
+pub(crate) fn shown(state: &State, profile: &Profile) -> Shown {
     let Profile {
         bio,
         links,
@@ -55,5 +63,8 @@ pub(crate) fn shown(profile: &Profile) -> Shown {
         attributes: profile
             .shown(Field::Attributes, attributes.members().clone())
             .unwrap_or_default(),
+        avatar_url: profile
+            .shown(Field::Avatar, state.avatar_url(profile))
+            .flatten(),
     }
 }

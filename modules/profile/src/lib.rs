@@ -1,17 +1,22 @@
 //! What people tell of themselves: a name to be shown, a few words, links, language and time zone,
 //! and what the product keeps of them beside.
 //!
-//! - **Owns** `profile.profiles`, one row per account.
+//! - **Owns** `profile.profiles`, one row per account, `profile.avatars`, their pictures, and unless configured
+//!   otherwise `profile.blobs`, the bytes of those.
 //! - **Publishes** `ProfileCreated`, `ProfileUpdated` and, on request, `ProfileRestated`
 //!   ([`events`]).
 //! - **Listens** to identity's `UserRegistered` and `UserRestated`: each account gets a profile.
 //! - **Serves** `GET` and `PATCH /api/v1/profiles/me`, with entity tags: an edit states which
-//!   version it is an edit of; and `GET /api/v1/profiles/{id}`, what its owner shows to others.
+//!   version it is an edit of; and `GET /api/v1/profiles/{id}`, what its owner shows to others;
+//!   `…/avatar` below both.
 
+mod blobs;
 mod config;
 mod domain;
 mod edit;
 mod http;
+mod jobs;
+mod pictures;
 mod restate;
 mod store;
 mod subscribers;
@@ -25,10 +30,13 @@ use kernel::{
     routes::Api,
 };
 use sqlx::migrate::Migrator;
+use url::Url;
 
 pub use contracts::profile as events;
 
-use crate::{config::Config, restate::RestateProfiles};
+use crate::{
+    blobs::BlobStore, config::Config, domain::Profile, pictures::Pictures, restate::RestateProfiles,
+};
 
 static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/profile");
 
@@ -40,6 +48,22 @@ pub struct Module;
 struct State {
     db: Db,
     config: Config,
+    pictures: Arc<Pictures>,
+    blobs: Arc<dyn BlobStore>,
+    /// How people reach this installation.
+    public_url: Url,
+}
+
+impl State {
+    /// Whole, for pages of any origin. The version in it is a secret of the picture's own.
+    fn avatar_url(&self, profile: &Profile) -> Option<String> {
+        let version = profile.avatar?.version.simple();
+        let base = self.public_url.as_str().trim_end_matches('/');
+        let user_id = profile.user_id;
+        Some(format!(
+            "{base}/api/v1/profiles/{user_id}/avatar?v={version}"
+        ))
+    }
 }
 
 #[async_trait]
@@ -78,15 +102,19 @@ impl kernel::Module for Module {
 
     async fn start(&self, context: Context) -> anyhow::Result<Started> {
         let config = Config::read(&context.config)?;
-        let db = context.db;
+        let pictures = Pictures::new(config.avatar_max_pixels, config.avatar_concurrency);
         let state = State {
-            db: db.clone(),
+            blobs: blobs::open(&config, context.db.pool(), &context.data_dir)?,
+            pictures: Arc::new(pictures),
+            db: context.db,
             config,
+            public_url: context.public_url,
         };
         Ok(Started {
-            router: http::routes().into_router(state, context.verifier),
+            router: http::routes().into_router(state.clone(), context.verifier),
             subscriptions: subscribers::subscriptions(&context.world),
-            restate: Some(Arc::new(RestateProfiles { db })),
+            jobs: vec![jobs::remove_unused_avatars(&state)],
+            restate: Some(Arc::new(RestateProfiles { state })),
             ..Started::default()
         })
     }

@@ -1,6 +1,7 @@
 //! What people and programs do, from the request to its last effect.
 
 mod audit;
+mod avatars;
 mod codes;
 mod guesses;
 mod logs;

@@ -248,3 +248,36 @@ async fn a_profile_is_waited_for_by_its_owner_alone() {
     app.get(&theirs, token).await.expect(200);
     app.settle().await;
 }
+
+#[tokio::test]
+async fn what_is_told_again_is_what_is_shown() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada@example.com").await;
+    let read = app.get(ME, &ada.access_token).await.expect(200);
+    let edit = json!({
+        "bio": "shown words",
+        "links": [{ "label": "Hidden", "url": "https://hidden.example/" }],
+        "visibility": { "bio": "members" },
+    });
+    patch(&app, &ada, Some(read.header("etag")), edit)
+        .await
+        .expect(200);
+    app.settle().await;
+    let profile = app.hosted().find(|hosted| hosted.db.module() == "profile");
+    let restate = profile.expect("it tells again").restate.clone().unwrap();
+    let last = restate.restate(None).await.unwrap();
+    assert_eq!(last.as_deref(), Some(&*ada.user_id));
+    assert_eq!(restate.restate(last).await.unwrap(), None);
+    app.settle().await;
+    let told: Value = sqlx::query_scalar(
+        "SELECT data FROM profile.log WHERE type = 'profile.profile.restated.v1'",
+    )
+    .fetch_one(&app.admin_of("profile"))
+    .await
+    .unwrap();
+    assert_eq!(told["display_name"], "Ada");
+    assert_eq!(
+        told["shown"],
+        json!({ "bio": "shown words", "links": [], "attributes": {}, "avatar_url": null })
+    );
+}

@@ -62,7 +62,7 @@ async fn the_list_is_paged_counted_and_in_the_language_of_the_moment() {
         locale: "en".to_owned(),
         time_zone: "UTC".to_owned(),
         changed: vec!["locale".to_owned()],
-        shown: Default::default(),
+        shown: None,
     })
     .await;
     app.deliver_events().await;

@@ -1,6 +1,7 @@
 //! What a profile is, and what may stand in it.
 
 mod attributes;
+mod avatar;
 mod bio;
 mod link;
 mod visibility;
@@ -13,6 +14,7 @@ pub(crate) use kernel::person::{DisplayName, Invalid, Locale, TimeZone};
 
 pub(crate) use self::{
     attributes::Attributes,
+    avatar::{Avatar, AvatarSize, MediaType},
     bio::Bio,
     link::Link,
     visibility::{Audience, Field, Visible},
@@ -28,6 +30,7 @@ pub(crate) struct Profile {
     pub(crate) time_zone: String,
     pub(crate) links: Vec<Link>,
     pub(crate) attributes: Attributes,
+    pub(crate) avatar: Option<Avatar>,
     pub(crate) visible: Visible,
     pub(crate) version: i64,
     pub(crate) created_at: OffsetDateTime,
@@ -77,6 +80,7 @@ impl Profile {
             ("time_zone", self.time_zone != other.time_zone),
             ("links", self.links != other.links),
             ("attributes", self.attributes != other.attributes),
+            ("avatar", self.avatar != other.avatar),
             ("visibility", self.visible != other.visible),
         ]
         .into_iter()

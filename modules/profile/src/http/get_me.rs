@@ -44,7 +44,7 @@ pub(crate) async fn get_me(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let profile = find_or_wait(&state, user).await?.ok_or_else(no_profile)?;
-    Ok(view::own_unless_known(&request, profile))
+    Ok(view::own_unless_known(&state, &request, profile))
 }
 
 /// Someone who registered a moment ago is let in before the news of it reached this module: they

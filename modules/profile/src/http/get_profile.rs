@@ -37,5 +37,5 @@ pub(crate) async fn get_profile(
     let profile = store::profiles::find(&mut conn, user_id).await?;
     // Never was, was erased, or is not made yet: to others it is the same.
     let profile = profile.ok_or_else(Problem::not_found)?;
-    Ok(view::public_unless_known(&request, profile))
+    Ok(view::public_unless_known(&state, &request, profile))
 }

@@ -190,16 +190,20 @@ impl From<PatchError> for Problem {
                 "The edit must say which version it is of",
             )
             .detail("Send the ETag of the profile you read as If-Match."),
-            PatchError::Stale => Self::new(
-                StatusCode::PRECONDITION_FAILED,
-                "precondition-failed",
-                "The profile has changed since you read it",
-            )
-            .detail("Read it again, and repeat the edit on what it is now."),
+            PatchError::Stale => stale(),
             PatchError::Missing => no_profile(),
             PatchError::Invalid(errors) => Self::validation(errors),
         }
     }
+}
+
+pub(crate) fn stale() -> Problem {
+    Problem::new(
+        StatusCode::PRECONDITION_FAILED,
+        "precondition-failed",
+        "The profile has changed since you read it",
+    )
+    .detail("Read it again, and repeat the edit on what it is now.")
 }
 
 /// Edits the caller's own profile.
@@ -242,7 +246,6 @@ pub(crate) async fn patch_me(
     let condition = Condition::strong(&headers, header::IF_MATCH).ok_or(PatchError::NoCondition)?;
     let changes = request.parse().map_err(PatchError::Invalid)?;
 
-    let now = state.db.world().now();
     let mut tx = state.db.begin().await?;
     let old = store::profiles::lock(&mut tx, user.id).await?;
     let old = old.ok_or(PatchError::Missing)?;
@@ -252,9 +255,9 @@ pub(crate) async fn patch_me(
     let new = old
         .edited(changes)
         .map_err(|invalid| PatchError::Invalid(vec![FieldError::new("/attributes", invalid)]))?;
-    let profile = edit::save(&mut tx, &old, new, now).await?;
+    let profile = edit::save(&state, &mut tx, &old, new).await?;
     tx.commit().await?;
-    Ok(view::own(profile))
+    Ok(view::own(&state, profile))
 }
 
 #[cfg(test)]

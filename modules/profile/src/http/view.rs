@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::{
+    State,
     domain::{Audience, Field, Link, Profile},
     http::etag::{self, Condition},
 };
@@ -36,6 +37,9 @@ pub(crate) struct ProfileView {
     /// What the product keeps of the person.
     #[schema(value_type = Object)]
     attributes: Map<String, Value>,
+    /// Where the picture is. With `&size=96` added, a small one.
+    #[schema(format = "uri")]
+    avatar_url: Option<String>,
     /// Who sees what; the display name is always seen.
     #[schema(value_type = VisibilityView)]
     visibility: BTreeMap<Field, Audience>,
@@ -67,6 +71,10 @@ pub(crate) struct PublicProfileView {
     #[serde(skip_serializing_if = "Map::is_empty")]
     #[schema(required = false, value_type = Object)]
     attributes: Map<String, Value>,
+    /// Where the picture is. With `&size=96` added, a small one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "uri")]
+    avatar_url: Option<String>,
 }
 
 /// Somewhere else to find a person.
@@ -97,13 +105,14 @@ impl From<Link> for LinkView {
     }
 }
 
-impl From<Profile> for ProfileView {
-    fn from(profile: Profile) -> Self {
+impl ProfileView {
+    fn new(state: &State, profile: Profile) -> Self {
         let visible = &profile.visible;
         Self {
             visibility: Field::ALL
                 .map(|field| (field, visible.audience(field)))
                 .into(),
+            avatar_url: state.avatar_url(&profile),
             user_id: profile.user_id,
             display_name: profile.display_name,
             bio: profile.bio,
@@ -117,8 +126,9 @@ impl From<Profile> for ProfileView {
     }
 }
 
-impl From<Profile> for PublicProfileView {
-    fn from(profile: Profile) -> Self {
+impl PublicProfileView {
+    fn new(state: &State, profile: Profile) -> Self {
+        let avatar_url = state.avatar_url(&profile);
         let Profile {
             user_id,
             display_name,
@@ -133,6 +143,7 @@ impl From<Profile> for PublicProfileView {
         let shown = |field| visible.contains(field);
         let links = links.into_iter().filter(|_| shown(Field::Links));
         Self {
+            avatar_url: avatar_url.filter(|_| shown(Field::Avatar)),
             user_id,
             display_name,
             bio: bio.filter(|_| shown(Field::Bio)),
@@ -149,24 +160,28 @@ impl From<Profile> for PublicProfileView {
 }
 
 /// For its owner.
-pub(crate) fn own(profile: Profile) -> Response {
+pub(crate) fn own(state: &State, profile: Profile) -> Response {
     let tag = etag::of_profile(&profile);
-    let body = serde_json::to_string(&ProfileView::from(profile)).expect("plain data");
+    let body = serde_json::to_string(&ProfileView::new(state, profile)).expect("plain data");
     (headers(tag), body).into_response()
 }
 
 /// The same, or 304 when the caller has it already.
-pub(crate) fn own_unless_known(request: &HeaderMap, profile: Profile) -> Response {
+pub(crate) fn own_unless_known(state: &State, request: &HeaderMap, profile: Profile) -> Response {
     let tag = etag::of_profile(&profile);
     if is_known(request, &tag) {
         return (StatusCode::NOT_MODIFIED, headers(tag)).into_response();
     }
-    own(profile)
+    own(state, profile)
 }
 
 /// For everybody else who is signed in, or 304 when they have it already.
-pub(crate) fn public_unless_known(request: &HeaderMap, profile: Profile) -> Response {
-    let body = serde_json::to_string(&PublicProfileView::from(profile)).expect("plain data");
+pub(crate) fn public_unless_known(
+    state: &State,
+    request: &HeaderMap,
+    profile: Profile,
+) -> Response {
+    let body = serde_json::to_string(&PublicProfileView::new(state, profile)).expect("plain data");
     let tag = etag::of_body(&body);
     if is_known(request, &tag) {
         return (StatusCode::NOT_MODIFIED, headers(tag)).into_response();

@@ -3,8 +3,9 @@
 use kernel::UserId;
 use sqlx::{PgConnection, types::Json};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
-use crate::domain::{Attributes, Link, Profile, Visible};
+use crate::domain::{Attributes, Avatar, Link, Profile, Visible};
 
 struct Row {
     user_id: UserId,
@@ -14,6 +15,8 @@ struct Row {
     time_zone: String,
     links: Json<Vec<Link>>,
     attributes: Json<Attributes>,
+    avatar_id: Option<Uuid>,
+    avatar_version: Option<Uuid>,
     visible: Vec<String>,
     version: i64,
     created_at: OffsetDateTime,
@@ -30,6 +33,10 @@ impl From<Row> for Profile {
             time_zone: row.time_zone,
             links: row.links.0,
             attributes: row.attributes.0,
+            avatar: row
+                .avatar_id
+                .zip(row.avatar_version)
+                .map(|(id, version)| Avatar { id, version }),
             visible: Visible::from_names(&row.visible),
             version: row.version,
             created_at: row.created_at,
@@ -46,7 +53,7 @@ macro_rules! profiles {
             r#"SELECT user_id AS "user_id: UserId", display_name, bio, locale, time_zone,
                       links AS "links: Json<Vec<Link>>",
                       attributes AS "attributes: Json<Attributes>",
-                      visible, version, created_at, updated_at
+                      avatar_id, avatar_version, visible, version, created_at, updated_at
                  FROM profile.profiles "# + $rest,
             $($argument),*
         )
@@ -105,7 +112,8 @@ pub(crate) async fn save(conn: &mut PgConnection, profile: &Profile) -> Result<(
     sqlx::query!(
         "UPDATE profile.profiles
             SET display_name = $2, bio = $3, locale = $4, time_zone = $5, links = $6,
-                attributes = $7, visible = $8, version = $9, updated_at = $10
+                attributes = $7, visible = $8, version = $9, updated_at = $10,
+                avatar_id = $11, avatar_version = $12
           WHERE user_id = $1",
         profile.user_id.0,
         profile.display_name,
@@ -116,7 +124,37 @@ pub(crate) async fn save(conn: &mut PgConnection, profile: &Profile) -> Result<(
         Json(&profile.attributes) as _,
         &profile.visible.names(),
         profile.version,
-        profile.updated_at
+        profile.updated_at,
+        profile.avatar.map(|avatar| avatar.id),
+        profile.avatar.map(|avatar| avatar.version)
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Deletes a profile and gives up its pictures, those too whose upload is going on; their bytes go with the
+/// next run of the job. To be called with what erases the person.
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "identity does not tell yet that somebody is to be erased"
+    )
+)]
+pub(crate) async fn erase(
+    conn: &mut PgConnection,
+    user_id: UserId,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("DELETE FROM profile.profiles WHERE user_id = $1", user_id.0)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query!(
+        "UPDATE profile.avatars SET state = 'dropped', since = $2
+          WHERE user_id = $1 AND state <> 'dropped'",
+        user_id.0,
+        now
     )
     .execute(conn)
     .await?;

@@ -1,0 +1,65 @@
+//! `DELETE /api/v1/profiles/me/avatar`.
+
+use axum::{
+    extract::State as Shared,
+    http::{HeaderMap, header},
+    response::Response,
+};
+use kernel::{Problem, principal::CurrentUser};
+
+use crate::{
+    State,
+    domain::Profile,
+    edit,
+    http::{
+        etag::{self, Condition},
+        get_me::no_profile,
+        patch_me::stale,
+        view::{self, ProfileView},
+    },
+    store,
+};
+
+/// Takes the picture from the caller's profile, if it has one.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/profiles/me/avatar",
+    operation_id = "delete_my_avatar",
+    params(
+        ("If-Match" = Option<String>, Header,
+            description = "The `ETag` of the profile, if it must be that one.")
+    ),
+    responses(
+        (status = 200, description = "The profile as it is now", body = ProfileView, headers(
+            ("ETag" = String, description = "To be sent back as `If-Match` with the next edit.")
+        )),
+        (status = 401, description = "Nobody is signed in", body = Problem),
+        (status = 403, description = "The caller is not a person", body = Problem),
+        (status = 404, description = "`profile-not-found`: there is none yet", body = Problem),
+        (status = 412, description = "`precondition-failed`: the profile has changed meanwhile",
+            body = Problem),
+        (status = 503, description = "The database is busy", body = Problem),
+    )
+)]
+#[tracing::instrument(name = "profile.delete_avatar", skip_all, fields(user.id = %user.id))]
+pub(crate) async fn delete_avatar(
+    Shared(state): Shared<State>,
+    user: CurrentUser,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let mut tx = state.db.begin().await?;
+    let old = store::profiles::lock(&mut tx, user.id).await?;
+    let old = old.ok_or_else(no_profile)?;
+    let condition = Condition::strong(&headers, header::IF_MATCH);
+    if condition.is_some_and(|condition| !condition.holds(&etag::of_profile(&old))) {
+        return Err(stale());
+    }
+    store::avatars::drop_kept(&mut tx, user.id, state.db.world().now()).await?;
+    let new = Profile {
+        avatar: None,
+        ..old.clone()
+    };
+    let profile = edit::save(&state, &mut tx, &old, new).await?;
+    tx.commit().await?;
+    Ok(view::own(&state, profile))
+}
