@@ -6,8 +6,12 @@ use std::{
     time::Duration,
 };
 
-use kernel::module::{ConfigError, ConfigSection};
+use kernel::{
+    Secret,
+    module::{ConfigError, ConfigSection},
+};
 use serde::Deserialize;
+use url::Url;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,14 +22,21 @@ pub(crate) struct Config {
     pub(crate) avatar_concurrency: usize,
     pub(crate) blobs: Blobs,
     disk_path: PathBuf,
+    pub(crate) s3_endpoint: String,
+    pub(crate) s3_region: String,
+    pub(crate) s3_bucket: String,
+    pub(crate) s3_path_style: bool,
+    pub(crate) s3_access_key_id: String,
+    pub(crate) s3_secret_access_key: Secret,
 }
 
 /// Which store of pictures is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Blobs {
     Postgres,
     Disk,
+    S3,
 }
 
 impl Config {
@@ -47,7 +58,27 @@ impl Config {
         bounded("avatar_max_pixels", pixels, 10_000..=200_000_000)?;
         let concurrency = config.avatar_concurrency as u64;
         bounded("avatar_concurrency", concurrency, 1..=64)?;
-        Ok(config)
+        match config.s3_problem().filter(|_| config.blobs == Blobs::S3) {
+            Some(problem) => Err(section.error(problem)),
+            None => Ok(config),
+        }
+    }
+
+    fn s3_problem(&self) -> Option<String> {
+        let endpoint = Url::parse(&self.s3_endpoint).ok();
+        if !endpoint.is_some_and(|url| ["http", "https"].contains(&url.scheme())) {
+            let example = "https://s3.eu-central-1.amazonaws.com";
+            return Some(format!("s3_endpoint must be a URL such as {example}"));
+        }
+        let empty = [
+            ("s3_region", &*self.s3_region),
+            ("s3_bucket", &self.s3_bucket),
+            ("s3_access_key_id", &self.s3_access_key_id),
+            ("s3_secret_access_key", self.s3_secret_access_key.expose()),
+        ]
+        .into_iter()
+        .find(|(_, value)| value.is_empty());
+        empty.map(|(key, _)| format!("{key} must be set, as blobs is \"s3\""))
     }
 
     pub(crate) fn new_profile_wait(&self) -> Duration {
@@ -91,5 +122,30 @@ pub(crate) mod tests {
             let error = config(&format!("{key} = {value}")).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");
         }
+    }
+
+    #[test]
+    fn s3_needs_all_of_its_keys_and_shows_no_secret() {
+        let keys = [
+            ("s3_endpoint", "https://s3.example"),
+            ("s3_region", "eu-1"),
+            ("s3_bucket", "pictures"),
+            ("s3_access_key_id", "ada"),
+            ("s3_secret_access_key", "hunter2"),
+        ];
+        let without = |missing: &str| {
+            let keys = keys.map(|(key, value)| {
+                let value = if key == missing { "" } else { value };
+                format!("{key} = \"{value}\"\n")
+            });
+            config(&format!("blobs = \"s3\"\n{}", keys.concat()))
+        };
+        let all = without("none").unwrap();
+        assert!(!format!("{all:?}").contains("hunter2"));
+        for (key, _) in keys {
+            let error = without(key).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+        assert!(config("s3_endpoint = \"not looked at\"").is_ok());
     }
 }

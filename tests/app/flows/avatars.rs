@@ -300,3 +300,25 @@ async fn pictures_may_be_kept_in_a_folder() {
     assert_eq!(left.count(), 0);
     app.settle().await;
 }
+
+#[tokio::test]
+async fn a_store_that_is_away_takes_only_pictures_with_it() {
+    let app = TestApp::with(&[
+        ("BANYAN__PROFILE__BLOBS", "s3"),
+        // Nobody listens there.
+        ("BANYAN__PROFILE__S3_ENDPOINT", "http://127.0.0.1:9"),
+        ("BANYAN__PROFILE__S3_BUCKET", "pictures"),
+        ("BANYAN__PROFILE__S3_ACCESS_KEY_ID", "ada"),
+        ("BANYAN__PROFILE__S3_SECRET_ACCESS_KEY", "hunter2"),
+    ])
+    .await;
+    let ada = app.sign_up("ada@example.com").await;
+    let refused = put(&app, &ada, picture(200), &[]).await;
+    assert!(refused.headers.contains_key("retry-after"));
+    let problem = refused.problem(503, "unavailable");
+    assert!(!problem.to_string().contains("127.0.0.1"), "{problem}");
+    let read = app.get(ME, &ada.access_token).await.expect(200);
+    assert_eq!(read.json()["avatar_url"], Value::Null);
+    // What may lie there is remembered until it is removed.
+    assert_eq!(app.count("profile.avatars").await, 1);
+}

@@ -3,6 +3,7 @@
 
 mod disk;
 mod postgres;
+mod s3;
 #[cfg(test)]
 mod suite;
 
@@ -15,10 +16,9 @@ use uuid::Uuid;
 
 use crate::{config::Config, domain::AvatarSize};
 
-use self::{disk::Disk, postgres::Postgres};
+use self::{disk::Disk, postgres::Postgres, s3::S3};
 
 /// The largest blob that a store must take, in bytes.
-#[cfg(test)]
 pub(crate) const MAX_BYTES: usize = 8 << 20;
 
 /// The name of a blob: lower case letters, digits and a dash, fit for a file and for a URL.
@@ -59,5 +59,6 @@ pub(crate) fn open(
     Ok(match config.blobs {
         Blobs::Postgres => Arc::new(Postgres::new(pool.clone())),
         Blobs::Disk => Arc::new(Disk::open(config.disk_path(data_dir))?),
+        Blobs::S3 => Arc::new(S3::new(config)?),
     })
 }

@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use uuid::Uuid;
 
-use super::{BlobStore, Disk, Key, MAX_BYTES, Postgres};
+use super::{BlobStore, Disk, Key, MAX_BYTES, Postgres, s3};
 use crate::{domain::AvatarSize, store::tests::TestDatabase};
 
 fn key(n: u128) -> Key {
@@ -52,4 +52,10 @@ async fn postgres() {
 async fn disk() {
     let folder = tempfile::tempdir().expect("a folder");
     holds(&Disk::open(folder.path().to_owned()).expect("it can be written to")).await;
+}
+
+#[tokio::test]
+async fn s3() {
+    let server = s3::tests::Server::start().await;
+    holds(&server.store("")).await;
 }
