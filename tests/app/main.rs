@@ -16,6 +16,7 @@ mod limits;
 mod module_move;
 mod operations;
 mod outside;
+mod pictures;
 mod places;
 mod processes;
 mod routes;

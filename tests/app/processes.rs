@@ -33,7 +33,7 @@ async fn mails(url: &str) -> Vec<Value> {
 }
 
 /// Signs in as superuser to the embedded database that a process runs.
-async fn database(data_dir: &DataDir) -> PgConnection {
+pub(crate) async fn database(data_dir: &DataDir) -> PgConnection {
     let options = embedded::Options {
         data_dir: data_dir.0.join("postgres"),
         fsync: true,

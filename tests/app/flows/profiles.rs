@@ -281,3 +281,41 @@ async fn what_is_told_again_is_what_is_shown() {
         json!({ "bio": "shown words", "links": [], "attributes": {}, "avatar_url": null })
     );
 }
+
+#[tokio::test]
+async fn nobody_edits_anothers_and_services_have_none() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada@example.com").await;
+    let eve = app.sign_up("eve@example.com").await;
+    let service = app.service_token("shop", "");
+    let theirs = format!("/api/v1/profiles/{}", ada.user_id);
+    for (method, path) in [
+        (Method::PATCH, theirs.clone()),
+        (Method::PUT, format!("{theirs}/avatar")),
+        (Method::DELETE, format!("{theirs}/avatar")),
+        (Method::DELETE, theirs.clone()),
+    ] {
+        let body = Some(json!({ "bio": "Eve was here" }));
+        let any = [("if-match", "*")];
+        let answer = app
+            .send(method, &path, Some(&eve.access_token), body, &any)
+            .await;
+        answer.problem(405, "method-not-allowed");
+    }
+    // What services may see is what people may.
+    let seen = app.get(&theirs, &service).await.expect(200);
+    let by_eve = app.get(&theirs, &eve.access_token).await.expect(200);
+    assert_eq!(seen.text, by_eve.text);
+    let mine = format!("{ME}/avatar");
+    for (method, path) in [
+        (Method::GET, ME),
+        (Method::PATCH, ME),
+        (Method::PUT, &mine),
+        (Method::DELETE, &mine),
+    ] {
+        let answer = app
+            .send(method, path, Some(&service), Some(json!({})), &[])
+            .await;
+        answer.problem(403, "forbidden");
+    }
+}

@@ -1,10 +1,6 @@
 //! `DELETE /api/v1/profiles/me/avatar`.
 
-use axum::{
-    extract::State as Shared,
-    http::{HeaderMap, header},
-    response::Response,
-};
+use axum::{extract::State as Shared, http::HeaderMap, response::Response};
 use kernel::{Problem, principal::CurrentUser};
 
 use crate::{
@@ -12,9 +8,8 @@ use crate::{
     domain::Profile,
     edit,
     http::{
-        etag::{self, Condition},
+        etag,
         get_me::no_profile,
-        patch_me::stale,
         view::{self, ProfileView},
     },
     store,
@@ -50,10 +45,7 @@ pub(crate) async fn delete_avatar(
     let mut tx = state.db.begin().await?;
     let old = store::profiles::lock(&mut tx, user.id).await?;
     let old = old.ok_or_else(no_profile)?;
-    let condition = Condition::strong(&headers, header::IF_MATCH);
-    if condition.is_some_and(|condition| !condition.holds(&etag::of_profile(&old))) {
-        return Err(stale());
-    }
+    etag::check_if_given(&headers, &old)?;
     store::avatars::drop_kept(&mut tx, user.id, state.db.world().now()).await?;
     let new = Profile {
         avatar: None,

@@ -1,7 +1,7 @@
 //! Entity tags (RFC 9110 §8.8.3): strong ones.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use kernel::{context::hex, secret::token_digest};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use kernel::{Problem, context::hex, secret::token_digest};
 
 use crate::domain::Profile;
 
@@ -20,6 +20,23 @@ pub(crate) fn of_profile(profile: &Profile) -> HeaderValue {
 pub(crate) fn of_body(body: &str) -> HeaderValue {
     let tag = format!("\"{}\"", hex(&token_digest(body)[..16]));
     HeaderValue::try_from(tag).expect("hex digits and quotes")
+}
+
+/// For edits that need no condition: one that is given holds.
+pub(crate) fn check_if_given(request: &HeaderMap, profile: &Profile) -> Result<(), Problem> {
+    match Condition::strong(request, header::IF_MATCH) {
+        Some(condition) if !condition.holds(&of_profile(profile)) => Err(stale()),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn stale() -> Problem {
+    Problem::new(
+        StatusCode::PRECONDITION_FAILED,
+        "precondition-failed",
+        "The profile has changed since you read it",
+    )
+    .detail("Read it again, and repeat the edit on what it is now.")
 }
 
 /// A list of entity tags, or `*`.

@@ -14,7 +14,7 @@ use crate::{
     State,
     blobs::Key,
     domain::AvatarSize,
-    http::{etag::Condition, put_avatar::no_store},
+    http::{etag::Condition, put_avatar::no_store, view::PictureBytes},
     store,
 };
 
@@ -43,8 +43,8 @@ pub(crate) struct AvatarQuery {
     ),
     responses(
         (status = 200, description = "The picture. What has this address never changes.", content(
-            (inline(Vec<u8>) = "image/jpeg"),
-            (inline(Vec<u8>) = "image/png"),
+            (inline(PictureBytes) = "image/jpeg"),
+            (inline(PictureBytes) = "image/png"),
         ), headers(("ETag" = String))),
         (status = 304, description = "The copy at hand is the picture"),
         (status = 404, description = "There is no such picture, or not any more", body = Problem),

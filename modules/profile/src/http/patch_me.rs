@@ -190,20 +190,11 @@ impl From<PatchError> for Problem {
                 "The edit must say which version it is of",
             )
             .detail("Send the ETag of the profile you read as If-Match."),
-            PatchError::Stale => stale(),
+            PatchError::Stale => etag::stale(),
             PatchError::Missing => no_profile(),
             PatchError::Invalid(errors) => Self::validation(errors),
         }
     }
-}
-
-pub(crate) fn stale() -> Problem {
-    Problem::new(
-        StatusCode::PRECONDITION_FAILED,
-        "precondition-failed",
-        "The profile has changed since you read it",
-    )
-    .detail("Read it again, and repeat the edit on what it is now.")
 }
 
 /// Edits the caller's own profile.

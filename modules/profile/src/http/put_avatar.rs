@@ -12,13 +12,12 @@ use uuid::Builder;
 use crate::{
     State,
     blobs::Key,
-    domain::Avatar,
+    domain::{Avatar, Profile},
     edit,
     http::{
-        etag::{self, Condition},
+        etag,
         get_me::no_profile,
-        patch_me::stale,
-        view::{self, ProfileView},
+        view::{self, PictureBytes, ProfileView},
     },
     pictures::{Picture, PictureError},
     store,
@@ -57,10 +56,10 @@ impl From<PictureError> for Problem {
             description = "The `ETag` of the profile, if it must be that one.")
     ),
     request_body(description = "The picture. Of a moving one, the first frame is taken.", content(
-        (inline(Vec<u8>) = "image/png"),
-        (inline(Vec<u8>) = "image/jpeg"),
-        (inline(Vec<u8>) = "image/webp"),
-        (inline(Vec<u8>) = "image/gif"),
+        (inline(PictureBytes) = "image/png"),
+        (inline(PictureBytes) = "image/jpeg"),
+        (inline(PictureBytes) = "image/webp"),
+        (inline(PictureBytes) = "image/gif"),
     )),
     responses(
         (status = 200, description = "The profile as it is now", body = ProfileView, headers(
@@ -110,10 +109,7 @@ pub(crate) async fn put_avatar(
     let mut tx = state.db.begin().await?;
     let old = store::profiles::lock(&mut tx, user.id).await?;
     let old = old.ok_or_else(no_profile)?;
-    let condition = Condition::strong(&headers, axum::http::header::IF_MATCH);
-    if condition.is_some_and(|condition| !condition.holds(&etag::of_profile(&old))) {
-        return Err(stale());
-    }
+    etag::check_if_given(&headers, &old)?;
     store::avatars::drop_kept(&mut tx, user.id, now).await?;
     if !store::avatars::keep(&mut tx, avatar.id, now).await? {
         return Err(Problem::unavailable(
@@ -121,7 +117,7 @@ pub(crate) async fn put_avatar(
             1,
         ));
     }
-    let new = crate::domain::Profile {
+    let new = Profile {
         avatar: Some(avatar),
         ..old.clone()
     };

@@ -87,6 +87,12 @@ pub(crate) struct LinkView {
     url: String,
 }
 
+/// The bytes of a picture.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "describes a body")]
+pub(crate) struct PictureBytes(Vec<u8>);
+
 /// Who sees each field that can be kept private.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes a map from Field to Audience")]
