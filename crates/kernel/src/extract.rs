@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{
-        DefaultBodyLimit, FromRequest, FromRequestParts, Request,
+        FromRequest, FromRequestParts, Request,
         rejection::{JsonRejection, PathRejection, QueryRejection},
     },
     http::{StatusCode, Uri, request::Parts},
@@ -30,7 +30,7 @@ pub struct Json<T>(pub T);
 impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(mut request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let is_json = request
             .headers()
             .get(axum::http::header::CONTENT_TYPE)
@@ -44,10 +44,14 @@ impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for Json<T> 
             )
             .detail("Send it with Content-Type: application/json."));
         }
-        DefaultBodyLimit::max(MAX_JSON_BYTES).apply(&mut request);
         let bytes = axum::body::Bytes::from_request(request, state)
             .await
             .map_err(|rejection| body_problem(rejection.status(), rejection.body_text()))?;
+        // Read to its end all the same, which the edge bounds: whoever is still sending, and a gateway in
+        // front first of all, would take an early answer for a broken connection.
+        if bytes.len() > MAX_JSON_BYTES {
+            return Err(Problem::payload_too_large());
+        }
         if has_nul(&bytes) {
             return Err(Problem::malformed(NUL));
         }
@@ -248,7 +252,7 @@ mod tests {
                 .header("content-type", "application/json")
                 .body(body.into())
                 .unwrap();
-            DefaultBodyLimit::disable().apply(&mut request);
+            axum::extract::DefaultBodyLimit::disable().apply(&mut request);
             let read = Json::<String>::from_request(request, &()).await;
             assert_eq!(read.err().map(|problem| problem.status), status);
         }

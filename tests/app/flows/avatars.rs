@@ -5,7 +5,6 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::Connection;
 
 use crate::support::{Answer, Person, TestApp};
 
@@ -233,39 +232,44 @@ fn crc32(bytes: &[u8]) -> u32 {
     crc.sum()
 }
 
-/// A process that dies between storing a picture and naming it, and a client that hangs up there, leave the
-/// same: what nobody names. (Here the profile is locked, so that the upload stops at that very place.)
+/// A process that dies between storing a picture and naming it leaves what nobody names, and so does a
+/// database connection that dies there. (The profile is locked, so that the upload stops at that place.)
 #[tokio::test]
 async fn what_an_upload_leaves_that_ended_halfway_is_removed() {
     let app = TestApp::start().await;
     let ada = app.sign_up("ada@example.com").await;
     let kept = url(&put(&app, &ada, picture(200), &[]).await.expect(200).json());
     let pool = app.admin_of("profile");
-    let mut conn = pool.acquire().await.unwrap();
-    let mut lock = conn.begin().await.unwrap();
+    let mut lock = pool.begin().await.unwrap();
     sqlx::query("SELECT FROM profile.profiles FOR UPDATE")
         .execute(&mut *lock)
         .await
         .unwrap();
-    {
-        let upload = put(&app, &ada, picture(90), &[]);
-        tokio::pin!(upload);
-        loop {
-            tokio::select! {
-                answer = &mut upload => panic!("it should wait: {answer:?}"),
-                () = tokio::time::sleep(std::time::Duration::from_millis(20)) => {}
-            }
-            if blobs(&app).await == 4 {
-                break;
-            }
+    let upload = put(&app, &ada, picture(90), &[]);
+    tokio::pin!(upload);
+    let answer = loop {
+        tokio::select! {
+            answer = &mut upload => break answer,
+            () = tokio::time::sleep(std::time::Duration::from_millis(20)) => {}
         }
-        // And ends here.
-    }
+        // Again and again: a gateway may try a second time.
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+              WHERE wait_event_type = 'Lock' AND datname = current_database()
+                AND query LIKE '%profile.profiles%FOR NO KEY UPDATE%'",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+    };
+    answer.problem(503, "unavailable");
     lock.rollback().await.unwrap();
-    drop(conn);
-    // It may be about to be named yet, as far as the job knows.
+    let pictures = app.count("profile.avatars").await;
+    assert!(pictures > 1, "the upload never came so far");
+    assert_eq!(blobs(&app).await, 2 * pictures);
+    // They may be about to be named yet, as far as the job knows.
     app.run_job("remove_unused_avatars").await;
-    assert_eq!(blobs(&app).await, 4);
+    assert_eq!(blobs(&app).await, 2 * pictures);
     app.clock.advance(time::Duration::minutes(61));
     app.run_job("remove_unused_avatars").await;
     assert_eq!(

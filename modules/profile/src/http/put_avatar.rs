@@ -84,10 +84,13 @@ pub(crate) async fn put_avatar(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    // Nothing of the body is looked at but its length, which is all that can be wrong here.
-    let upload = axum::body::to_bytes(body, state.config.avatar_max_bytes)
-        .await
-        .map_err(|_| Problem::payload_too_large())?;
+    // To its end, which the edge bounds: a gateway that is still sending would take an early answer for a
+    // broken connection.
+    let upload = axum::body::to_bytes(body, usize::MAX).await;
+    let upload = upload.map_err(|_| Problem::payload_too_large())?;
+    if upload.len() > state.config.avatar_max_bytes {
+        return Err(Problem::payload_too_large());
+    }
     let Picture { media_type, sizes } = state.pictures.shrink(upload).await?;
 
     let world = state.db.world();
