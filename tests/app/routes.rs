@@ -14,6 +14,7 @@ const PUBLIC: &[&str] = &[
     "GET /dev/mailbox",
     "GET /dev/mailbox/messages",
     "GET /dev/mailbox/messages/{id}/html",
+    "GET /notifications/unsubscribe",
     "GET /password/forgot",
     "GET /password/reset",
     "GET /setup",
@@ -34,6 +35,7 @@ const PUBLIC: &[&str] = &[
     "POST /api/v1/auth/registrations/{id}/resend",
     "POST /api/v1/auth/registrations/{id}/verify",
     "POST /api/v1/auth/token",
+    "POST /notifications/unsubscribe",
     "POST /oauth/token",
     "POST /password/forgot",
     "POST /password/reset",
@@ -48,13 +50,26 @@ const PUBLIC: &[&str] = &[
 
 /// Routes at which something can be guessed: few requests a minute.
 const GUESSABLE: &[&str] = &[
+    "POST /account/password",
     "POST /api/v1/auth/login",
+    "POST /api/v1/auth/login/code",
+    "POST /api/v1/auth/login/code/verify",
+    "POST /api/v1/auth/password/change",
+    "POST /api/v1/auth/password/forgot",
+    "POST /api/v1/auth/password/reset",
     "POST /api/v1/auth/registrations",
     "POST /api/v1/auth/registrations/{id}/resend",
     "POST /api/v1/auth/registrations/{id}/verify",
     "POST /api/v1/auth/token",
     "POST /oauth/token",
+    "POST /password/forgot",
+    "POST /password/reset",
     "POST /setup",
+    "POST /sign-in",
+    "POST /sign-in/code",
+    "POST /sign-in/mail",
+    "POST /sign-up",
+    "POST /sign-up/verify",
 ];
 
 #[test]

@@ -35,7 +35,8 @@ pub struct MessageFailed {
     pub channel: String,
     pub template: String,
     pub attempts: i32,
-    /// `gave_up`, or `expired` when what it tells is no longer true.
+    /// `gave_up`; `expired` when what it tells is no longer true; `muted` when its recipient does not
+    /// want it. Others may be added.
     pub reason: String,
 }
 

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod context;
 pub mod csrf;
 pub mod db;
+pub mod etag;
 pub mod event;
 pub mod extract;
 pub mod fragment;

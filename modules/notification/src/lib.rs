@@ -2,13 +2,14 @@
 //!
 //! - **Owns** `notification.deliveries` (mails on their way and what became of them),
 //!   `notification.notifications` (what is shown in the app), the read models
-//!   `notification.recipient_accounts` and `notification.recipient_profiles`, and, in development,
+//!   `notification.recipient_accounts` and `notification.recipient_profiles`,
+//!   `notification.preferences` (what people do not want to be told), and, in development,
 //!   `notification.mailbox`.
 //! - **Publishes** `MessageSent` and `MessageFailed` ([`events`]).
 //! - **Listens** to identity (`VerificationRequested`, `CodeRequested`, `RegistrationAttempted`,
 //!   `PasswordChanged`, `SessionStarted`, `UserRegistered`, `UserRestated`) and to profile (`ProfileCreated`, `ProfileUpdated`, `ProfileRestated`).
-//! - **Serves** `/api/v1/notifications` (the list, marking as read, a live stream) and, in
-//!   development, the mailbox page at `/dev/mailbox`.
+//! - **Serves** `/api/v1/notifications` (the list, marking as read, a live stream, preferences),
+//!   `/notifications/unsubscribe` and, in development, the mailbox page at `/dev/mailbox`.
 //!
 //! A mail is a row before it is anything else: subscribers write it with the effects of their
 //! event, the worker `deliver` claims it by a lease, renders it, hands it over with no transaction
@@ -40,7 +41,7 @@ pub use contracts::notification as events;
 
 use crate::{
     config::{Config, MailerKind},
-    domain::MailAddress,
+    domain::{MailAddress, Unsubscriber},
     jobs::{Deliver, Sender},
     live::Hub,
     mail::Frame,
@@ -60,6 +61,7 @@ struct State {
     frame: Arc<Frame>,
     hub: Arc<Hub>,
     verifier: Arc<Verifier>,
+    unsubscriber: Unsubscriber,
     shutdown: CancellationToken,
     /// Mails stay here, for `/dev/mailbox` to show.
     has_mailbox: bool,
@@ -76,7 +78,7 @@ impl kernel::Module for Module {
     }
 
     fn prefixes(&self) -> &'static [&'static str] {
-        &["/api/v1/notifications", "/dev/mailbox"]
+        &["/api/v1/notifications", "/dev/mailbox", "/notifications"]
     }
 
     fn migrations(&self) -> &'static Migrator {
@@ -114,6 +116,7 @@ impl kernel::Module for Module {
             public_url: context.public_url.clone(),
         };
 
+        let unsubscriber = Unsubscriber::new(context.secrets.key("unsubscribe"));
         let hub = Arc::new(Hub::new(config.streams_per_user, config.streams_total));
         tokio::spawn(Arc::clone(&hub).follow(db.bus().hints(), context.shutdown.clone()));
 
@@ -129,6 +132,7 @@ impl kernel::Module for Module {
             world,
             sealer: context.secrets.sealer().clone(),
             frame: frame.clone(),
+            unsubscriber: unsubscriber.clone(),
             backoff: config.backoff(),
             deadline: config.send_deadline(),
         };
@@ -158,6 +162,7 @@ impl kernel::Module for Module {
             frame: Arc::new(frame),
             hub,
             verifier: Arc::clone(&context.verifier),
+            unsubscriber,
             shutdown: context.shutdown,
             has_mailbox,
         };

@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 
 use crate::{
-    domain::{MailAddress, Message, Notice, language_tag},
+    domain::{Category, Channel, MailAddress, Message, Notice, language_tag},
     live::INBOX_TOPIC,
     store::{
         self, deliveries, notifications,
@@ -78,6 +78,10 @@ impl Outbound {
         // Of the event rather than of this moment: the worker, later and elsewhere, goes on in it.
         let context = RequestContext::caused_by(world, event.id, &event.context);
         let (template, data) = mail.message.to_columns();
+        let muted = match mail.user_id {
+            Some(user_id) => !allows(tx, user_id, mail.message.category(), Channel::Email).await?,
+            None => false,
+        };
         let id = world.uuid();
         let inserted = store::deliveries::insert(
             tx,
@@ -89,6 +93,7 @@ impl Outbound {
                 locale: language_tag(mail.locale),
                 data: &data,
                 urgent: mail.message.is_urgent(),
+                muted,
                 idempotency_key: mail.idempotency_key,
                 message_id: &format!("<{id}@{}>", self.domain),
                 expires_at: mail.expires_at,
@@ -99,7 +104,7 @@ impl Outbound {
             },
         )
         .await?;
-        if inserted {
+        if inserted && !muted {
             let wake = Arc::clone(&self.wake);
             tx.after_commit(move || wake.notify_one());
         }
@@ -115,6 +120,9 @@ impl Outbound {
         notice: &Notice,
         idempotency_key: &str,
     ) -> Result<(), HandlerError> {
+        if !allows(tx, user_id, notice.category(), Channel::InApp).await? {
+            return Ok(());
+        }
         let world = self.world();
         let id = world.uuid();
         let (kind, data) = notice.to_columns();
@@ -148,4 +156,17 @@ impl Outbound {
         }
         Ok(())
     }
+}
+
+async fn allows(
+    tx: &mut Tx,
+    user_id: UserId,
+    category: Category,
+    channel: Channel,
+) -> Result<bool, sqlx::Error> {
+    if category.is_required(channel) {
+        return Ok(true);
+    }
+    let found = store::preferences::find(tx, user_id).await?;
+    Ok(found.preferences.allow(category, channel))
 }

@@ -5,6 +5,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::Preferences;
+
 /// A delivery in a worker's hands, for as long as its lease lasts.
 #[derive(Clone, Debug)]
 pub(crate) struct Claimed {
@@ -17,6 +19,8 @@ pub(crate) struct Claimed {
     pub(crate) locale: String,
     pub(crate) data: Value,
     pub(crate) message_id: String,
+    /// The recipient's, at the moment of the claim.
+    pub(crate) preferences: Preferences,
     /// The number of this try, from 1.
     pub(crate) attempt: i32,
     pub(crate) expires_at: OffsetDateTime,
@@ -52,6 +56,8 @@ pub(crate) enum Outcome {
     },
     /// What it tells is no longer true.
     Expired,
+    /// The person does not want it.
+    Muted,
 }
 
 /// How a delivery ended.
@@ -60,6 +66,7 @@ pub(crate) enum End {
     Sent,
     Failed,
     Expired,
+    Muted,
 }
 
 impl Outcome {
@@ -70,6 +77,7 @@ impl Outcome {
             Self::Retry { .. } => "queued",
             Self::Failed { .. } => "failed",
             Self::Expired => "expired",
+            Self::Muted => "muted",
         }
     }
 
@@ -79,13 +87,14 @@ impl Outcome {
             Self::Retry { .. } => None,
             Self::Failed { .. } => Some(End::Failed),
             Self::Expired => Some(End::Expired),
+            Self::Muted => Some(End::Muted),
         }
     }
 
     pub(crate) fn error(&self) -> Option<&str> {
         match self {
             Self::Retry { error, .. } | Self::Failed { error } => Some(error),
-            Self::Sent | Self::Expired => None,
+            Self::Sent | Self::Expired | Self::Muted => None,
         }
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Occurrence, columns};
+use super::{Category, Occurrence, columns};
 
 /// A mail: its template, and the data that was copied when the event arrived.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,6 +48,18 @@ impl Message {
     /// Nothing when a later release wrote what this one does not know.
     pub(crate) fn from_columns(template: &str, data: &Value) -> Option<Self> {
         serde_json::from_value(json!({ "name": template, "data": data })).ok()
+    }
+
+    pub(crate) fn category(&self) -> Category {
+        match self {
+            Self::Verification { .. }
+            | Self::SignInCode { .. }
+            | Self::PasswordResetCode { .. }
+            | Self::AddressTaken {}
+            | Self::PasswordChanged { .. }
+            | Self::UnfamiliarSignIn { .. } => Category::Security,
+            Self::Welcome { .. } => Category::Account,
+        }
     }
 
     pub(crate) fn is_urgent(&self) -> bool {

@@ -8,6 +8,8 @@ mod message;
 mod name;
 mod notice;
 mod occurrence;
+mod preferences;
+mod unsubscribe;
 
 pub(crate) use self::{
     address::MailAddress,
@@ -18,6 +20,8 @@ pub(crate) use self::{
     name::SafeName,
     notice::Notice,
     occurrence::{Occurrence, Seen},
+    preferences::{Category, Channel, Preferences, switch},
+    unsubscribe::Unsubscriber,
 };
 
 /// The two columns that hold what was tagged with `name` and `data`.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Occurrence, columns};
+use super::{Category, Occurrence, columns};
 
 /// Its kind, and the data that was copied when the event arrived. It is put into words when it is
 /// read.
@@ -16,6 +16,13 @@ pub(crate) enum Notice {
 }
 
 impl Notice {
+    pub(crate) fn category(&self) -> Category {
+        match self {
+            Self::PasswordChanged { .. } | Self::UnfamiliarSignIn { .. } => Category::Security,
+            Self::Welcome {} => Category::Account,
+        }
+    }
+
     /// As the two columns hold it.
     pub(crate) fn to_columns(&self) -> (String, Value) {
         columns(self)

@@ -5,8 +5,10 @@ mod mailbox;
 mod mailbox_html;
 mod mailbox_messages;
 mod mailbox_page;
+mod preferences;
 mod read_notification;
 mod stream_notifications;
+mod unsubscribe;
 mod view;
 
 use kernel::{Access, Routes};
@@ -27,6 +29,21 @@ pub(crate) fn routes() -> Routes<State> {
         .route(
             Access::Authenticated,
             routes!(read_notification::read_notification),
+        )
+        .route(
+            Access::Authenticated,
+            routes!(
+                preferences::get_preferences::get_preferences,
+                preferences::patch_preferences::patch_preferences
+            ),
+        )
+        // By the token in the link alone.
+        .route(
+            Access::Public,
+            routes!(
+                unsubscribe::form::unsubscribe_form,
+                unsubscribe::submit::unsubscribe
+            ),
         );
     // There is nothing there but in development, where nobody can sign in before they have read
     // the code that is in it.

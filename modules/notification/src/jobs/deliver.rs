@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::{
-    domain::{Backoff, Claimed, End, Locale, MailAddress, Message, Outcome},
+    domain::{Backoff, Channel, Claimed, End, Locale, MailAddress, Message, Outcome, Unsubscriber},
     mail::{Frame, Mail, Mailer, SendError, content, render},
     store,
 };
@@ -169,6 +169,7 @@ fn publish(tx: &mut kernel::Tx, claimed: &Claimed, outcome: &Outcome) {
         }
         Some(End::Failed) => "gave_up",
         Some(End::Expired) => "expired",
+        Some(End::Muted) => "muted",
     };
     let reason = reason.to_owned();
     tx.publish(&MessageFailed {
@@ -187,6 +188,7 @@ pub(crate) struct Sender {
     pub(crate) world: World,
     pub(crate) sealer: Sealer,
     pub(crate) frame: Frame,
+    pub(crate) unsubscriber: Unsubscriber,
     pub(crate) backoff: Backoff,
     /// Longer than a mailer may take: one that never returns must not hold its place for ever.
     pub(crate) deadline: Duration,
@@ -220,7 +222,19 @@ impl Sender {
                 error: error.to_owned(),
             };
         }
-        let send = AssertUnwindSafe(timeout(self.deadline, self.send(claimed, now)));
+        // A later release may know what this one does not: it is tried again, not failed.
+        let Some(message) = Message::from_columns(&claimed.template, &claimed.data) else {
+            let error = SendError::temporary("this release does not know the template");
+            return self.after_failure(claimed, now, &error);
+        };
+        if !claimed
+            .preferences
+            .allow(message.category(), Channel::Email)
+        {
+            tracing::info!("message not sent: its recipient has switched it off");
+            return Outcome::Muted;
+        }
+        let send = AssertUnwindSafe(timeout(self.deadline, self.send(claimed, message, now)));
         let error = match send.catch_unwind().await {
             Ok(Ok(Ok(()))) => {
                 tracing::info!("message sent");
@@ -253,20 +267,31 @@ impl Sender {
         }
     }
 
-    async fn send(&self, claimed: &Claimed, now: OffsetDateTime) -> Result<(), SendError> {
+    async fn send(
+        &self,
+        claimed: &Claimed,
+        message: Message,
+        now: OffsetDateTime,
+    ) -> Result<(), SendError> {
         let to = MailAddress::parse(&claimed.address)
             .ok_or_else(|| SendError::permanent("the address is not one for SMTP"))?;
         let locale = Locale::nearest(&claimed.locale);
-        let message = Message::from_columns(&claimed.template, &claimed.data)
-            .ok_or_else(|| SendError::temporary("this release does not know the template"))?;
+        let unsubscribe = claimed
+            .user_id
+            .and_then(|user_id| self.unsubscriber.token(user_id, message.category()))
+            .map(|token| {
+                let path = ["notifications", "unsubscribe"];
+                self.frame.link(&path, &[("token", &token)])
+            });
         let valid_for = claimed.expires_at - now;
         let content = content(message, locale, valid_for, &self.sealer, &self.frame)?;
-        let content = render(&content, locale, &self.frame)
+        let content = render(&content, locale, &self.frame, unsubscribe.as_ref())
             .map_err(|error| SendError::temporary(format!("it cannot be rendered: {error}")))?;
         let mail = Mail {
             message_id: claimed.message_id.clone(),
             to,
             content,
+            unsubscribe,
             date: now,
         };
         self.mailer.send(&mail).await

@@ -11,6 +11,7 @@ mod suite;
 use async_trait::async_trait;
 use kernel::{Context, module::ConfigError};
 use time::OffsetDateTime;
+use url::Url;
 
 pub(crate) use self::{
     content::content,
@@ -29,6 +30,8 @@ pub(crate) struct Mail {
     pub(crate) message_id: String,
     pub(crate) to: MailAddress,
     pub(crate) content: Rendered,
+    /// Where mails like it can be stopped, by a person or by their mail program.
+    pub(crate) unsubscribe: Option<Url>,
     pub(crate) date: OffsetDateTime,
 }
 

@@ -95,13 +95,15 @@ impl std::fmt::Debug for Rendered {
 
 /// Renders the text and the HTML of one mail in one language.
 macro_rules! mail {
-    ($content:ty, $mail:expr, $frame:expr, $text:literal, $html:literal) => {{
+    ($content:ty, $mail:expr, $frame:expr, $unsubscribe:expr, $text:literal, $html:literal) => {{
         #[derive(Template)]
         #[template(path = $text, blocks = ["subject", "text"])]
         struct Text<'a> {
             #[allow(dead_code, reason = "not every mail shows something of its own")]
             mail: &'a $content,
             frame: &'a Frame,
+            #[allow(dead_code, reason = "not every mail can be unsubscribed from")]
+            unsubscribe: Option<&'a Url>,
         }
         #[derive(Template)]
         #[template(path = $html)]
@@ -109,10 +111,13 @@ macro_rules! mail {
             #[allow(dead_code, reason = "not every mail shows something of its own")]
             mail: &'a $content,
             frame: &'a Frame,
+            #[allow(dead_code, reason = "not every mail can be unsubscribed from")]
+            unsubscribe: Option<&'a Url>,
         }
         let text = Text {
             mail: $mail,
             frame: $frame,
+            unsubscribe: $unsubscribe,
         };
         Ok(Rendered {
             subject: text.as_subject().render()?.trim().to_owned(),
@@ -120,6 +125,7 @@ macro_rules! mail {
             html: Html {
                 mail: $mail,
                 frame: $frame,
+                unsubscribe: $unsubscribe,
             }
             .render()?,
         })
@@ -153,37 +159,52 @@ pub(crate) fn render(
     content: &Content,
     locale: Locale,
     frame: &Frame,
+    unsubscribe: Option<&Url>,
 ) -> Result<Rendered, askama::Error> {
     use Locale::{De, En};
     match (content, locale) {
         (Content::Verification(mail), En) => mail!(
-            CodeMail, mail, frame, "mail/en/verification.txt", "mail/en/verification.html"),
+            CodeMail, mail, frame, unsubscribe,
+            "mail/en/verification.txt", "mail/en/verification.html"),
         (Content::Verification(mail), De) => mail!(
-            CodeMail, mail, frame, "mail/de/verification.txt", "mail/de/verification.html"),
+            CodeMail, mail, frame, unsubscribe,
+            "mail/de/verification.txt", "mail/de/verification.html"),
         (Content::SignInCode(mail), En) => mail!(
-            CodeMail, mail, frame, "mail/en/sign_in_code.txt", "mail/en/sign_in_code.html"),
+            CodeMail, mail, frame, unsubscribe,
+            "mail/en/sign_in_code.txt", "mail/en/sign_in_code.html"),
         (Content::SignInCode(mail), De) => mail!(
-            CodeMail, mail, frame, "mail/de/sign_in_code.txt", "mail/de/sign_in_code.html"),
+            CodeMail, mail, frame, unsubscribe,
+            "mail/de/sign_in_code.txt", "mail/de/sign_in_code.html"),
         (Content::PasswordResetCode(mail), En) => mail!(
-            CodeMail, mail, frame, "mail/en/password_reset_code.txt", "mail/en/password_reset_code.html"),
+            CodeMail, mail, frame, unsubscribe,
+            "mail/en/password_reset_code.txt", "mail/en/password_reset_code.html"),
         (Content::PasswordResetCode(mail), De) => mail!(
-            CodeMail, mail, frame, "mail/de/password_reset_code.txt", "mail/de/password_reset_code.html"),
+            CodeMail, mail, frame, unsubscribe,
+            "mail/de/password_reset_code.txt", "mail/de/password_reset_code.html"),
         (Content::AddressTaken(mail), En) => mail!(
-            AddressTaken, mail, frame, "mail/en/address_taken.txt", "mail/en/address_taken.html"),
+            AddressTaken, mail, frame, unsubscribe,
+            "mail/en/address_taken.txt", "mail/en/address_taken.html"),
         (Content::AddressTaken(mail), De) => mail!(
-            AddressTaken, mail, frame, "mail/de/address_taken.txt", "mail/de/address_taken.html"),
+            AddressTaken, mail, frame, unsubscribe,
+            "mail/de/address_taken.txt", "mail/de/address_taken.html"),
         (Content::PasswordChanged(mail), En) => mail!(
-            PasswordChanged, mail, frame, "mail/en/password_changed.txt", "mail/en/password_changed.html"),
+            PasswordChanged, mail, frame, unsubscribe,
+            "mail/en/password_changed.txt", "mail/en/password_changed.html"),
         (Content::PasswordChanged(mail), De) => mail!(
-            PasswordChanged, mail, frame, "mail/de/password_changed.txt", "mail/de/password_changed.html"),
+            PasswordChanged, mail, frame, unsubscribe,
+            "mail/de/password_changed.txt", "mail/de/password_changed.html"),
         (Content::UnfamiliarSignIn(mail), En) => mail!(
-            UnfamiliarSignIn, mail, frame, "mail/en/unfamiliar_sign_in.txt", "mail/en/unfamiliar_sign_in.html"),
+            UnfamiliarSignIn, mail, frame, unsubscribe,
+            "mail/en/unfamiliar_sign_in.txt", "mail/en/unfamiliar_sign_in.html"),
         (Content::UnfamiliarSignIn(mail), De) => mail!(
-            UnfamiliarSignIn, mail, frame, "mail/de/unfamiliar_sign_in.txt", "mail/de/unfamiliar_sign_in.html"),
+            UnfamiliarSignIn, mail, frame, unsubscribe,
+            "mail/de/unfamiliar_sign_in.txt", "mail/de/unfamiliar_sign_in.html"),
         (Content::Welcome(mail), En) => mail!(
-            Welcome, mail, frame, "mail/en/welcome.txt", "mail/en/welcome.html"),
+            Welcome, mail, frame, unsubscribe,
+            "mail/en/welcome.txt", "mail/en/welcome.html"),
         (Content::Welcome(mail), De) => mail!(
-            Welcome, mail, frame, "mail/de/welcome.txt", "mail/de/welcome.html"),
+            Welcome, mail, frame, unsubscribe,
+            "mail/de/welcome.txt", "mail/de/welcome.html"),
     }
 }
 
@@ -276,6 +297,11 @@ mod tests {
         }
     }
 
+    fn unsubscribe(name: &str) -> Option<Url> {
+        name.starts_with("welcome")
+            .then(|| frame().link(&["notifications", "unsubscribe"], &[("token", "account.1")]))
+    }
+
     fn samples(locale: Locale) -> Vec<(&'static str, Content)> {
         let code = |path: &[&str]| {
             let link = frame().link(path, &[("id", "1"), ("code", "042917")]);
@@ -322,7 +348,8 @@ mod tests {
     fn every_mail_renders_in_every_language() {
         for locale in Locale::ALL {
             for (name, content) in samples(locale) {
-                let mail = render(&content, locale, &frame()).expect("it renders");
+                let mail = render(&content, locale, &frame(), unsubscribe(name).as_ref())
+                    .expect("it renders");
                 let what = format!("{name}_{locale:?}").to_lowercase();
                 insta::assert_snapshot!(
                     what.as_str(),
@@ -347,7 +374,8 @@ mod tests {
     fn the_code_comes_first_and_in_its_link_only() {
         for locale in Locale::ALL {
             for (name, content) in samples(locale).into_iter().take(3) {
-                let mail = render(&content, locale, &frame()).expect("it renders");
+                let mail = render(&content, locale, &frame(), unsubscribe(name).as_ref())
+                    .expect("it renders");
                 let numbers: Vec<_> = mail
                     .text
                     .split(|c: char| !c.is_ascii_digit())

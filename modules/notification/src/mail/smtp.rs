@@ -81,7 +81,18 @@ impl SmtpMailer {
             SendError::permanent(format!("the mail cannot be written: {error}"))
         };
         let to = to_lettre(&mail.to).map_err(|error| unfit(&*error))?;
-        Message::builder()
+        let mut builder = Message::builder();
+        if let Some(url) = &mail.unsubscribe {
+            let header =
+                |name, value| HeaderValue::new(HeaderName::new_from_ascii_str(name), value);
+            builder = builder.raw_header(header("List-Unsubscribe", format!("<{url}>")));
+            // RFC 8058 §3.1: only what is reached by HTTPS may be posted to without asking.
+            if url.scheme() == "https" {
+                let one_click = "List-Unsubscribe=One-Click".to_owned();
+                builder = builder.raw_header(header("List-Unsubscribe-Post", one_click));
+            }
+        }
+        builder
             .from(self.from.clone())
             // The address alone: a name beside it is a place for text that others have chosen.
             .to(Mailbox::new(None, to))

@@ -30,6 +30,7 @@ fn mail(n: u32, to: &str, subject: &str, text: &str, html: &str) -> Mail {
             text,
             html,
         },
+        unsubscribe: None,
         date: datetime!(2026-02-03 04:05:06 UTC),
     }
 }

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, postgres::types::PgInterval};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::{Claimed, Outcome};
+use crate::domain::{Claimed, Outcome, Preferences};
 
 /// A delivery to be queued.
 pub(crate) struct New<'a> {
@@ -19,6 +19,8 @@ pub(crate) struct New<'a> {
     pub(crate) locale: &'a str,
     pub(crate) data: &'a Value,
     pub(crate) urgent: bool,
+    /// Known not to be wanted: kept to tell why nothing was sent.
+    pub(crate) muted: bool,
     pub(crate) idempotency_key: &'a str,
     pub(crate) message_id: &'a str,
     pub(crate) expires_at: OffsetDateTime,
@@ -34,8 +36,10 @@ pub(crate) async fn insert(conn: &mut PgConnection, new: &New<'_>) -> Result<boo
         "INSERT INTO notification.deliveries
              (id, channel, user_id, address, template, locale, data, urgent, idempotency_key,
               message_id, expires_at, traceparent, correlation_id, event_id, created_at,
-              next_attempt_at)
-         VALUES ($1, 'email', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14)
+              next_attempt_at, status, finished_at)
+         VALUES ($1, 'email', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::timestamptz,
+                 $14::timestamptz, CASE WHEN $15 THEN 'muted' ELSE 'queued' END,
+                 CASE WHEN $15 THEN $14::timestamptz END)
          ON CONFLICT (idempotency_key) DO NOTHING",
         new.id,
         new.user_id.map(|id| id.0),
@@ -50,7 +54,8 @@ pub(crate) async fn insert(conn: &mut PgConnection, new: &New<'_>) -> Result<boo
         new.traceparent,
         new.correlation_id,
         new.event_id.0,
-        new.created_at
+        new.created_at,
+        new.muted
     )
     .execute(conn)
     .await?;
@@ -70,8 +75,7 @@ pub(crate) async fn claim(
         days: 0,
         microseconds: i64::try_from(lease_for.as_micros()).unwrap_or(i64::MAX),
     };
-    sqlx::query_as!(
-        Claimed,
+    let rows = sqlx::query!(
         r#"WITH lost AS MATERIALIZED (
                SELECT id FROM notification.deliveries
                 WHERE status = 'sending' AND leased_until <= statement_timestamp()
@@ -100,14 +104,34 @@ pub(crate) async fn claim(
                          UNION ALL SELECT id FROM other)
            RETURNING id, lease AS "lease!", channel, user_id AS "user_id: UserId", address,
                      template, locale, data, message_id, attempts AS attempt, expires_at,
-                     traceparent, correlation_id, event_id AS "event_id: EventId""#,
+                     traceparent, correlation_id, event_id AS "event_id: EventId",
+                     coalesce((SELECT muted FROM notification.preferences AS p
+                                WHERE p.user_id = d.user_id), '{}') AS "muted!""#,
         lease,
         lease_for,
         now,
         limit
     )
     .fetch_all(conn)
-    .await
+    .await?;
+    let claimed = rows.into_iter().map(|row| Claimed {
+        id: row.id,
+        lease: row.lease,
+        channel: row.channel,
+        user_id: row.user_id,
+        address: row.address,
+        template: row.template,
+        locale: row.locale,
+        data: row.data,
+        message_id: row.message_id,
+        preferences: Preferences::from_column(row.muted),
+        attempt: row.attempt,
+        expires_at: row.expires_at,
+        traceparent: row.traceparent,
+        correlation_id: row.correlation_id,
+        event_id: row.event_id,
+    });
+    Ok(claimed.collect())
 }
 
 /// Writes down what came of tries, each under the lease that it began with. Returns the ids of
@@ -131,7 +155,7 @@ pub(crate) async fn settle(
         .iter()
         .map(|(_, outcome)| match outcome {
             Outcome::Retry { at, .. } => Some(*at),
-            Outcome::Sent | Outcome::Failed { .. } | Outcome::Expired => None,
+            Outcome::Sent | Outcome::Failed { .. } | Outcome::Expired | Outcome::Muted => None,
         })
         .collect();
     sqlx::query_scalar!(

@@ -3,4 +3,5 @@
 pub(crate) mod deliveries;
 pub(crate) mod mailbox;
 pub(crate) mod notifications;
+pub(crate) mod preferences;
 pub(crate) mod recipients;

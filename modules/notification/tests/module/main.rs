@@ -5,5 +5,6 @@ mod codes;
 mod deliveries;
 mod notices;
 mod notifications;
+mod preferences;
 mod stream;
 mod support;

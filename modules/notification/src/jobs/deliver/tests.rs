@@ -1,11 +1,12 @@
 use std::sync::Mutex;
 
-use kernel::{EventId, RequestContext, Secrets, secret::Key};
+use kernel::{EventId, RequestContext, Secrets, UserId, secret::Key};
 use serde_json::{Value, json};
 use time::Duration as Span;
 use uuid::Uuid;
 
 use super::*;
+use crate::domain::{Category, Preferences};
 
 /// A mailer that does as it is told.
 #[derive(Clone, Copy)]
@@ -57,6 +58,7 @@ fn sender(behaviour: Behaviour) -> (Arc<Sender>, Sent) {
             product: "Banyan".to_owned(),
             public_url: "https://app.example.org".parse().expect("a URL"),
         },
+        unsubscriber: Unsubscriber::new(Key::new([3; 32])),
         backoff: Backoff {
             base: Span::seconds(30),
             max: Span::hours(1),
@@ -80,6 +82,7 @@ fn claimed(sender: &Sender, message: (String, Value), attempt: i32) -> Claimed {
         locale: "de-AT".to_owned(),
         data: message.1,
         message_id: "<1@banyan.test>".to_owned(),
+        preferences: Preferences::default(),
         attempt,
         expires_at: sender.world.now() + Span::minutes(10),
         traceparent: format!("00-{TRACE}-00f067aa0ba902b7-01"),
@@ -192,4 +195,48 @@ async fn what_cannot_be_written_waits_for_those_who_can_and_bad_addresses_do_not
         assert_eq!(outcome.status(), status, "{outcome:?}");
     }
     assert!(sent.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_switched_off_after_it_was_queued_is_not_sent_and_codes_are() {
+    let welcome = || Message::Welcome { display_name: None }.to_columns();
+    for (message, status) in [
+        (welcome(), "muted"),
+        (code(&sender(Behaviour::Take).0), "sent"),
+    ] {
+        let (sender, sent) = sender(Behaviour::Take);
+        let mut claimed = claimed(&sender, message, 1);
+        for category in Category::ALL {
+            claimed.preferences.set(category, Channel::Email, false);
+        }
+        let (_, outcome) = Arc::clone(&sender).attempt(claimed).await;
+        assert_eq!(outcome.status(), status);
+        assert_eq!(sent.lock().unwrap().is_empty(), status == "muted");
+    }
+}
+
+#[tokio::test]
+async fn only_what_can_be_stopped_says_how() {
+    let (sender, sent) = sender(Behaviour::Take);
+    let user_id = UserId(Uuid::from_u128(9));
+    for message in [
+        Message::Welcome { display_name: None },
+        Message::AddressTaken {},
+    ] {
+        let mut claimed = claimed(&sender, message.to_columns(), 1);
+        claimed.user_id = Some(user_id);
+        let (_, outcome) = Arc::clone(&sender).attempt(claimed).await;
+        assert_eq!(outcome, Outcome::Sent);
+    }
+    let sent = sent.lock().unwrap();
+    let (welcome, taken) = (&sent[0].0, &sent[1].0);
+    let url = welcome.unsubscribe.as_ref().expect("a way out");
+    let token = url.query_pairs().next().expect("a token").1;
+    assert_eq!(url.path(), "/notifications/unsubscribe");
+    assert_eq!(
+        sender.unsubscriber.read(&token),
+        Some((user_id, Category::Account))
+    );
+    assert!(welcome.content.text.contains(url.as_str()));
+    assert!(taken.unsubscribe.is_none() && !taken.content.html.contains("unsubscribe"));
 }

@@ -143,6 +143,28 @@ async fn nothing_in_a_mail_can_add_a_header_or_a_recipient() {
 }
 
 #[tokio::test]
+async fn a_mail_that_can_be_stopped_says_so_to_mail_programs() {
+    let server = Server::start(&[]);
+    let mailer = server.mailer("smtp_tls = \"none\"");
+    let token = "product.0196a1b2c3d47e5f8a9b0c1d2e3f4a5b.".to_owned() + &"A".repeat(43);
+    for (scheme, one_click) in [("https", true), ("http", false)] {
+        let url = format!("{scheme}://app.example.org/notifications/unsubscribe?token={token}");
+        let mut mail = mail(1, "ada@example.org", "s", "t", "h");
+        mail.unsubscribe = Some(url.parse().expect("a URL"));
+        mailer.send(&mail).await.expect("it is taken");
+        let headers = &server.next()["headers"];
+        assert_eq!(headers["list-unsubscribe"], format!("<{url}>"));
+        let post = one_click.then_some("List-Unsubscribe=One-Click");
+        assert_eq!(headers["list-unsubscribe-post"].as_str(), post);
+    }
+    mailer
+        .send(&mail(2, "ada@example.org", "s", "t", "h"))
+        .await
+        .expect("it is taken");
+    assert!(server.next()["headers"].get("list-unsubscribe").is_none());
+}
+
+#[tokio::test]
 async fn what_the_server_says_decides_whether_to_try_again() {
     let server = Server::start(&[]);
     let mailer = server.mailer("smtp_tls = \"none\"\nsmtp_timeout_seconds = 2");
