@@ -48,9 +48,28 @@ event!(
     ordered: false
 );
 
+/// Of what it says and to whom, nothing is told.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SendRequested {
+    pub send_id: Uuid,
+    /// `account` or `product`.
+    pub category: String,
+    /// How many people.
+    pub recipients: i32,
+}
+
+event!(
+    SendRequested,
+    "notification.send.requested.v1",
+    "A service had people told something.",
+    |e| e.send_id.to_string(),
+    ordered: false
+);
+
 pub fn events() -> Vec<EventType> {
     vec![
         EventType::of::<MessageSent>(),
         EventType::of::<MessageFailed>(),
+        EventType::of::<SendRequested>(),
     ]
 }

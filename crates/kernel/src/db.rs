@@ -121,6 +121,15 @@ impl Tx {
         }
     }
 
+    /// The module whose transaction it is.
+    pub fn module(&self) -> &str {
+        self.db.module()
+    }
+
+    pub fn now(&self) -> OffsetDateTime {
+        self.db.world().now()
+    }
+
     /// Says who acts where the ambient context does not know: who signs in is found out here.
     pub fn default_actor(&mut self, actor: String) {
         self.actor = Some(actor);

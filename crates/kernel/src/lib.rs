@@ -16,6 +16,7 @@ pub mod event;
 pub mod extract;
 pub mod fragment;
 pub mod html;
+pub mod idempotency;
 pub mod ids;
 pub mod jobs;
 pub mod key_source;

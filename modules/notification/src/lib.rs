@@ -3,12 +3,14 @@
 //! - **Owns** `notification.deliveries` (mails on their way and what became of them),
 //!   `notification.notifications` (what is shown in the app), the read models
 //!   `notification.recipient_accounts` and `notification.recipient_profiles`,
-//!   `notification.preferences` (what people do not want to be told), and, in development,
+//!   `notification.preferences` (what people do not want to be told), `notification.sends` (what
+//!   services had told), `notification.idempotency_keys`, and, in development,
 //!   `notification.mailbox`.
-//! - **Publishes** `MessageSent` and `MessageFailed` ([`events`]).
+//! - **Publishes** `MessageSent`, `MessageFailed` and `SendRequested` ([`events`]).
 //! - **Listens** to identity (`VerificationRequested`, `CodeRequested`, `RegistrationAttempted`,
 //!   `PasswordChanged`, `SessionStarted`, `UserRegistered`, `UserRestated`) and to profile (`ProfileCreated`, `ProfileUpdated`, `ProfileRestated`).
-//! - **Serves** `/api/v1/notifications` (the list, marking as read, a live stream, preferences),
+//! - **Serves** `/api/v1/notifications` (the list, marking as read, a live stream, preferences,
+//!   and sending for services),
 //!   `/notifications/unsubscribe` and, in development, the mailbox page at `/dev/mailbox`.
 //!
 //! A mail is a row before it is anything else: subscribers write it with the effects of their
@@ -62,6 +64,7 @@ struct State {
     hub: Arc<Hub>,
     verifier: Arc<Verifier>,
     unsubscriber: Unsubscriber,
+    outbound: Outbound,
     shutdown: CancellationToken,
     /// Mails stay here, for `/dev/mailbox` to show.
     has_mailbox: bool,
@@ -163,6 +166,7 @@ impl kernel::Module for Module {
             hub,
             verifier: Arc::clone(&context.verifier),
             unsubscriber,
+            outbound,
             shutdown: context.shutdown,
             has_mailbox,
         };

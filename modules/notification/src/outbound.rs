@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use contracts::notification::MessageSent;
-use kernel::{Db, HandlerError, Hint, Received, RequestContext, Tx, UserId, World};
+use kernel::{Db, EventId, HandlerError, Hint, Received, RequestContext, Tx, UserId, World};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use crate::{
-    domain::{Category, Channel, MailAddress, Message, Notice, language_tag},
+    domain::{Channel, MailAddress, Message, Notice, language_tag},
     live::INBOX_TOPIC,
     store::{
         self, deliveries, notifications,
@@ -16,7 +17,7 @@ use crate::{
     },
 };
 
-/// Where subscribers leave mails for the worker, and notifications for the app.
+/// Where subscribers and handlers leave mails for the worker, and notifications for the app.
 #[derive(Clone)]
 pub(crate) struct Outbound {
     pub(crate) db: Db,
@@ -38,6 +39,25 @@ pub(crate) struct NewMail<'a> {
     /// Recipient, template and cause.
     pub(crate) idempotency_key: &'a str,
     pub(crate) expires_at: OffsetDateTime,
+}
+
+/// On whose account, and in which trace, something is told.
+pub(crate) struct Cause {
+    pub(crate) event_id: EventId,
+    pub(crate) context: RequestContext,
+    /// The request of a service that it is part of.
+    pub(crate) send_id: Option<Uuid>,
+}
+
+impl Cause {
+    /// Of the event rather than of this moment: the worker, later and elsewhere, goes on in it.
+    fn event<E>(world: &World, event: &Received<E>) -> Self {
+        Self {
+            event_id: event.id,
+            context: RequestContext::caused_by(world, event.id, &event.context),
+            send_id: None,
+        }
+    }
 }
 
 impl Outbound {
@@ -74,14 +94,47 @@ impl Outbound {
                 "the address is longer than any can be".to_owned(),
             ));
         }
-        let world = self.world();
-        // Of the event rather than of this moment: the worker, later and elsewhere, goes on in it.
-        let context = RequestContext::caused_by(world, event.id, &event.context);
-        let (template, data) = mail.message.to_columns();
-        let muted = match mail.user_id {
-            Some(user_id) => !allows(tx, user_id, mail.message.category(), Channel::Email).await?,
-            None => false,
+        let category = mail.message.category();
+        let wanted = match mail.user_id {
+            Some(user_id) if !category.is_required(Channel::Email) => {
+                let found = store::preferences::find(tx, user_id).await?;
+                found.preferences.allow(category, Channel::Email)
+            }
+            _ => true,
         };
+        let cause = Cause::event(self.world(), event);
+        self.queue(tx, &cause, mail, wanted).await?;
+        Ok(())
+    }
+
+    /// Shows a notification in the app on account of `event`, unless it has been or is not wanted.
+    pub(crate) async fn notify<E>(
+        &self,
+        tx: &mut Tx,
+        event: &Received<E>,
+        user_id: UserId,
+        notice: &Notice,
+        idempotency_key: &str,
+    ) -> Result<(), HandlerError> {
+        let found = store::preferences::find(tx, user_id).await?;
+        if found.preferences.allow(notice.category(), Channel::InApp) {
+            let cause = Cause::event(self.world(), event);
+            self.show(tx, &cause, user_id, notice, idempotency_key)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a mail's row: to be sent, or only to tell why it is not. The id, if there was none.
+    pub(crate) async fn queue(
+        &self,
+        tx: &mut Tx,
+        cause: &Cause,
+        mail: NewMail<'_>,
+        wanted: bool,
+    ) -> Result<Option<Uuid>, sqlx::Error> {
+        let world = self.world();
+        let (template, data) = mail.message.to_columns();
         let id = world.uuid();
         let inserted = store::deliveries::insert(
             tx,
@@ -93,36 +146,34 @@ impl Outbound {
                 locale: language_tag(mail.locale),
                 data: &data,
                 urgent: mail.message.is_urgent(),
-                muted,
+                muted: !wanted,
                 idempotency_key: mail.idempotency_key,
                 message_id: &format!("<{id}@{}>", self.domain),
                 expires_at: mail.expires_at,
-                traceparent: &context.traceparent(),
-                correlation_id: &context.correlation_id,
-                event_id: event.id,
+                traceparent: &cause.context.traceparent(),
+                correlation_id: &cause.context.correlation_id,
+                event_id: cause.event_id,
+                send_id: cause.send_id,
                 created_at: world.now(),
             },
         )
         .await?;
-        if inserted && !muted {
+        if inserted && wanted {
             let wake = Arc::clone(&self.wake);
             tx.after_commit(move || wake.notify_one());
         }
-        Ok(())
+        Ok(inserted.then_some(id))
     }
 
-    /// Shows a notification in the app on account of `event`, unless it has been.
-    pub(crate) async fn notify<E>(
+    /// Writes a notification's row and wakes its reader. The id, if there was none.
+    pub(crate) async fn show(
         &self,
         tx: &mut Tx,
-        event: &Received<E>,
+        cause: &Cause,
         user_id: UserId,
         notice: &Notice,
         idempotency_key: &str,
-    ) -> Result<(), HandlerError> {
-        if !allows(tx, user_id, notice.category(), Channel::InApp).await? {
-            return Ok(());
-        }
+    ) -> Result<Option<Uuid>, sqlx::Error> {
         let world = self.world();
         let id = world.uuid();
         let (kind, data) = notice.to_columns();
@@ -134,39 +185,28 @@ impl Outbound {
                 kind: &kind,
                 data: &data,
                 idempotency_key,
-                event_id: event.id,
+                event_id: cause.event_id,
+                send_id: cause.send_id,
                 created_at: world.now(),
             },
         )
         .await?;
-        if inserted {
-            tx.publish(&MessageSent {
-                message_id: id,
-                user_id: Some(user_id),
-                channel: "in_app".to_owned(),
-                template: kind,
-                attempts: 1,
-            });
-            let bus = self.db.bus().clone();
-            let hint = Hint {
-                topic: INBOX_TOPIC.to_owned(),
-                key: user_id.to_string(),
-            };
-            tx.after_commit(move || bus.hint(hint));
+        if !inserted {
+            return Ok(None);
         }
-        Ok(())
+        tx.publish(&MessageSent {
+            message_id: id,
+            user_id: Some(user_id),
+            channel: Channel::InApp.as_str().to_owned(),
+            template: kind,
+            attempts: 1,
+        });
+        let bus = self.db.bus().clone();
+        let hint = Hint {
+            topic: INBOX_TOPIC.to_owned(),
+            key: user_id.to_string(),
+        };
+        tx.after_commit(move || bus.hint(hint));
+        Ok(Some(id))
     }
-}
-
-async fn allows(
-    tx: &mut Tx,
-    user_id: UserId,
-    category: Category,
-    channel: Channel,
-) -> Result<bool, sqlx::Error> {
-    if category.is_required(channel) {
-        return Ok(true);
-    }
-    let found = store::preferences::find(tx, user_id).await?;
-    Ok(found.preferences.allow(category, channel))
 }

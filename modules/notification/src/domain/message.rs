@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Category, Occurrence, columns};
+use super::{Category, Occurrence, Words, columns};
 
 /// A mail: its template, and the data that was copied when the event arrived.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,6 +37,10 @@ pub(crate) enum Message {
     Welcome {
         display_name: Option<String>,
     },
+    FromService {
+        category: Category,
+        words: Words,
+    },
 }
 
 impl Message {
@@ -59,6 +63,7 @@ impl Message {
             | Self::PasswordChanged { .. }
             | Self::UnfamiliarSignIn { .. } => Category::Security,
             Self::Welcome { .. } => Category::Account,
+            Self::FromService { category, .. } => *category,
         }
     }
 
@@ -71,7 +76,8 @@ impl Message {
             Self::AddressTaken {}
             | Self::PasswordChanged { .. }
             | Self::UnfamiliarSignIn { .. }
-            | Self::Welcome { .. } => false,
+            | Self::Welcome { .. }
+            | Self::FromService { .. } => false,
         }
     }
 }

@@ -10,6 +10,7 @@ mod notice;
 mod occurrence;
 mod preferences;
 mod unsubscribe;
+mod words;
 
 pub(crate) use self::{
     address::MailAddress,
@@ -22,6 +23,7 @@ pub(crate) use self::{
     occurrence::{Occurrence, Seen},
     preferences::{Category, Channel, Preferences, switch},
     unsubscribe::Unsubscriber,
+    words::Words,
 };
 
 /// The two columns that hold what was tagged with `name` and `data`.

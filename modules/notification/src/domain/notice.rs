@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Category, Occurrence, columns};
+use super::{Category, Occurrence, Words, columns};
 
 /// Its kind, and the data that was copied when the event arrived. It is put into words when it is
 /// read.
@@ -13,6 +13,7 @@ pub(crate) enum Notice {
     Welcome {},
     PasswordChanged { was_reset: bool, seen: Occurrence },
     UnfamiliarSignIn { seen: Occurrence },
+    FromService { category: Category, words: Words },
 }
 
 impl Notice {
@@ -20,6 +21,7 @@ impl Notice {
         match self {
             Self::PasswordChanged { .. } | Self::UnfamiliarSignIn { .. } => Category::Security,
             Self::Welcome {} => Category::Account,
+            Self::FromService { category, .. } => *category,
         }
     }
 

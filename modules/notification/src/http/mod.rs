@@ -7,6 +7,7 @@ mod mailbox_messages;
 mod mailbox_page;
 mod preferences;
 mod read_notification;
+mod send;
 mod stream_notifications;
 mod unsubscribe;
 mod view;
@@ -36,6 +37,11 @@ pub(crate) fn routes() -> Routes<State> {
                 preferences::get_preferences::get_preferences,
                 preferences::patch_preferences::patch_preferences
             ),
+        )
+        .route(Access::Scope(send::SCOPE), routes!(send::submit::send))
+        .route(
+            Access::Scope(send::SCOPE),
+            routes!(send::get_send::get_send),
         )
         // By the token in the link alone.
         .route(

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{Locale, Notice},
-    mail::{Frame, in_app},
+    mail::{Frame, Said, in_app},
     store::notifications::{Inbox, Stored},
 };
 
@@ -18,12 +18,15 @@ pub(crate) struct NotificationView {
     pub(crate) id: Uuid,
     /// Dense from 1 per recipient, in the order of arrival: the event id on the live stream.
     pub(crate) number: i64,
-    /// `welcome`, `password_changed` or `unfamiliar_sign_in`; others may be added.
+    /// `welcome`, `password_changed`, `unfamiliar_sign_in` or `from_service`; others may be added.
     #[schema(examples("welcome"))]
     kind: String,
     title: String,
     /// Plain text; may be empty.
     body: String,
+    /// Where it leads, http or https; absent when it leads nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action_url: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -55,14 +58,18 @@ impl<'a> Words<'a> {
             read_at,
         } = stored;
         let notice = Notice::from_columns(&kind, &data);
-        let (title, body) =
-            in_app(notice.as_ref(), self.locale, self.frame).map_err(Problem::internal)?;
+        let Said {
+            title,
+            body,
+            action_url,
+        } = in_app(notice.as_ref(), self.locale, self.frame).map_err(Problem::internal)?;
         Ok(NotificationView {
             id,
             number,
             kind,
             title,
             body,
+            action_url: action_url.map(String::from),
             created_at,
             read_at,
         })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kernel::{Db, Job, jobs::JobRun};
+use kernel::{Db, Job, idempotency, jobs::JobRun};
 
 use crate::{config::Config, store};
 
@@ -17,6 +17,12 @@ pub(crate) fn jobs(db: &Db, config: &Config) -> Vec<Job> {
     [
         ("purge_deliveries", "0 17 * * * *", What::Deliveries),
         ("purge_notifications", "0 37 * * * *", What::Notifications),
+        ("purge_sends", "0 27 * * * *", What::Sends),
+        (
+            "purge_idempotency_keys",
+            "0 47 * * * *",
+            What::IdempotencyKeys,
+        ),
         ("purge_mailbox", "30 */10 * * * *", What::Mailbox),
     ]
     .into_iter()
@@ -38,6 +44,8 @@ pub(crate) fn jobs(db: &Db, config: &Config) -> Vec<Job> {
 enum What {
     Deliveries,
     Notifications,
+    Sends,
+    IdempotencyKeys,
     Mailbox,
 }
 
@@ -62,6 +70,13 @@ impl JobRun for Purge {
                 What::Notifications => {
                     let before = now - self.config.notification_retention();
                     store::notifications::purge(&mut conn, before, BATCH).await?
+                }
+                What::Sends => {
+                    let before = now - self.config.delivery_retention();
+                    store::sends::purge(&mut conn, before, BATCH).await?
+                }
+                What::IdempotencyKeys => {
+                    idempotency::purge(&mut conn, self.db.module(), now, BATCH).await?
                 }
                 What::Mailbox => {
                     let keep = i64::from(self.config.mailbox_max_messages);

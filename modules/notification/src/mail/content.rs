@@ -5,7 +5,10 @@ use uuid::Uuid;
 
 use super::{
     SendError,
-    render::{AddressTaken, CodeMail, Content, Frame, PasswordChanged, UnfamiliarSignIn, Welcome},
+    render::{
+        AddressTaken, CodeMail, Content, Frame, FromService, PasswordChanged, UnfamiliarSignIn,
+        Welcome,
+    },
 };
 use crate::domain::{Locale, Message, SafeName};
 
@@ -53,5 +56,6 @@ pub(crate) fn content(
             let name = display_name.as_deref().and_then(SafeName::new);
             Content::Welcome(Welcome { name })
         }
+        Message::FromService { words, .. } => Content::FromService(FromService { words }),
     })
 }

@@ -15,7 +15,7 @@ use url::Url;
 
 pub(crate) use self::{
     content::content,
-    render::{Frame, Rendered, in_app, render},
+    render::{Frame, Rendered, Said, in_app, render},
 };
 use self::{mailbox::MailboxMailer, off::NoMailer, smtp::SmtpMailer};
 use crate::{

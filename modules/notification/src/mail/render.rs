@@ -6,7 +6,7 @@
 use askama::Template;
 use url::Url;
 
-use crate::domain::{Locale, Notice, SafeName, Seen};
+use crate::domain::{Locale, Notice, SafeName, Seen, Words};
 
 /// What every message shows.
 #[derive(Clone, Debug)]
@@ -41,6 +41,7 @@ pub(crate) enum Content {
     PasswordChanged(PasswordChanged),
     UnfamiliarSignIn(UnfamiliarSignIn),
     Welcome(Welcome),
+    FromService(FromService),
 }
 
 /// A code and the page that takes it. Opening the page uses nothing up: programs that look at links
@@ -77,6 +78,17 @@ pub(crate) struct UnfamiliarSignIn {
 
 pub(crate) struct Welcome {
     pub(crate) name: Option<SafeName>,
+}
+
+pub(crate) struct FromService {
+    pub(crate) words: Words,
+}
+
+/// A notification in words.
+pub(crate) struct Said {
+    pub(crate) title: String,
+    pub(crate) body: String,
+    pub(crate) action_url: Option<Url>,
 }
 
 /// A mail in words.
@@ -150,7 +162,11 @@ macro_rules! in_app {
             notice: $said,
             frame: $frame,
         };
-        Ok((text.as_title().render()?, text.as_body().render()?))
+        Said {
+            title: text.as_title().render()?,
+            body: text.as_body().render()?,
+            action_url: None,
+        }
     }};
 }
 
@@ -205,18 +221,25 @@ pub(crate) fn render(
         (Content::Welcome(mail), De) => mail!(
             Welcome, mail, frame, unsubscribe,
             "mail/de/welcome.txt", "mail/de/welcome.html"),
+        (Content::FromService(mail), En) => mail!(
+            FromService, mail, frame, unsubscribe,
+            "mail/en/from_service.txt", "mail/en/from_service.html"),
+        (Content::FromService(mail), De) => mail!(
+            FromService, mail, frame, unsubscribe,
+            "mail/de/from_service.txt", "mail/de/from_service.html"),
     }
 }
 
-/// A notification's title and body. What a later release wrote is told of in general words.
+/// A notification in a language. What a later release wrote is told of in general words.
 #[rustfmt::skip]
 pub(crate) fn in_app(
     notice: Option<&Notice>,
     locale: Locale,
     frame: &Frame,
-) -> Result<(String, String), askama::Error> {
+) -> Result<Said, askama::Error> {
     use Locale::{De, En};
-    match notice {
+    let reset = || Some(frame.link(&["password", "forgot"], &[]));
+    Ok(match notice {
         None => match locale {
             En => in_app!((), &(), frame, "in_app/en/other.txt"),
             De => in_app!((), &(), frame, "in_app/de/other.txt"),
@@ -227,19 +250,26 @@ pub(crate) fn in_app(
         },
         Some(Notice::PasswordChanged { was_reset, seen }) => {
             let said = SaidPasswordChanged { was_reset: *was_reset, seen: seen.in_words(locale) };
-            match locale {
+            let said = match locale {
                 En => in_app!(SaidPasswordChanged, &said, frame, "in_app/en/password_changed.txt"),
                 De => in_app!(SaidPasswordChanged, &said, frame, "in_app/de/password_changed.txt"),
-            }
+            };
+            Said { action_url: reset(), ..said }
         }
         Some(Notice::UnfamiliarSignIn { seen }) => {
             let said = SaidSignIn { seen: seen.in_words(locale) };
-            match locale {
+            let said = match locale {
                 En => in_app!(SaidSignIn, &said, frame, "in_app/en/unfamiliar_sign_in.txt"),
                 De => in_app!(SaidSignIn, &said, frame, "in_app/de/unfamiliar_sign_in.txt"),
-            }
+            };
+            Said { action_url: reset(), ..said }
         }
-    }
+        Some(Notice::FromService { words, .. }) => Said {
+            title: words.title.clone(),
+            body: words.body.clone(),
+            action_url: words.action_url.clone(),
+        },
+    })
 }
 
 struct SaidPasswordChanged {
@@ -298,7 +328,7 @@ mod tests {
     }
 
     fn unsubscribe(name: &str) -> Option<Url> {
-        name.starts_with("welcome")
+        (name.starts_with("welcome") || name == "from_service")
             .then(|| frame().link(&["notifications", "unsubscribe"], &[("token", "account.1")]))
     }
 
@@ -340,6 +370,16 @@ mod tests {
                 }),
             ),
             ("welcome", Content::Welcome(Welcome { name })),
+            (
+                "from_service",
+                Content::FromService(FromService {
+                    words: Words {
+                        title: "<b>Ben & Jerry</b>".to_owned(),
+                        body: "One & two\nthree\n\n<script>four</script>".to_owned(),
+                        action_url: Words::action_url("https://shop.example/?a=1&b=\"2\"").ok(),
+                    },
+                }),
+            ),
             ("welcome_nameless", Content::Welcome(Welcome { name: None })),
         ]
     }
@@ -362,7 +402,11 @@ mod tests {
                 );
                 assert!(mail.html.contains("Ben &#38; Jerry"), "{what}");
                 assert!(mail.text.contains("Ben & Jerry"), "{what}");
-                for smuggled in ["<b>", "https://evil", "evil.example", "x@example.org"] {
+                assert!(
+                    !mail.html.contains("<b>") && !mail.html.contains("<script"),
+                    "{what}"
+                );
+                for smuggled in ["https://evil", "evil.example", "x@example.org"] {
                     assert!(!mail.html.contains(smuggled), "{what}: {smuggled}");
                     assert!(!mail.text.contains(smuggled), "{what}: {smuggled}");
                 }
@@ -423,8 +467,8 @@ mod tests {
             let said = |notice: Option<Notice>| {
                 in_app(notice.as_ref(), locale, &frame()).expect("it renders")
             };
-            assert!(said(None).0.contains("Ben & Jerry"));
-            let (title, body) = said(Some(Notice::Welcome {}));
+            assert!(said(None).title.contains("Ben & Jerry"));
+            let Said { title, body, .. } = said(Some(Notice::Welcome {}));
             assert!(title.contains("Ben & Jerry") && !body.is_empty());
             let seen = occurrence(Some(SMUGGLED));
             for notice in [
@@ -438,7 +482,12 @@ mod tests {
                 },
                 Notice::UnfamiliarSignIn { seen },
             ] {
-                let (title, body) = said(Some(notice));
+                let Said {
+                    title,
+                    body,
+                    action_url,
+                } = said(Some(notice));
+                assert!(action_url.is_some());
                 assert!(!title.is_empty() && body.contains("05:05"), "{body}");
                 assert!(
                     !body.contains('<') && !body.contains("evil.example"),

@@ -27,6 +27,8 @@ pub(crate) struct New<'a> {
     pub(crate) traceparent: &'a str,
     pub(crate) correlation_id: &'a str,
     pub(crate) event_id: EventId,
+    /// The request of a service that it is part of.
+    pub(crate) send_id: Option<Uuid>,
     pub(crate) created_at: OffsetDateTime,
 }
 
@@ -36,9 +38,9 @@ pub(crate) async fn insert(conn: &mut PgConnection, new: &New<'_>) -> Result<boo
         "INSERT INTO notification.deliveries
              (id, channel, user_id, address, template, locale, data, urgent, idempotency_key,
               message_id, expires_at, traceparent, correlation_id, event_id, created_at,
-              next_attempt_at, status, finished_at)
+              next_attempt_at, send_id, status, finished_at)
          VALUES ($1, 'email', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::timestamptz,
-                 $14::timestamptz, CASE WHEN $15 THEN 'muted' ELSE 'queued' END,
+                 $14::timestamptz, $16, CASE WHEN $15 THEN 'muted' ELSE 'queued' END,
                  CASE WHEN $15 THEN $14::timestamptz END)
          ON CONFLICT (idempotency_key) DO NOTHING",
         new.id,
@@ -55,7 +57,8 @@ pub(crate) async fn insert(conn: &mut PgConnection, new: &New<'_>) -> Result<boo
         new.correlation_id,
         new.event_id.0,
         new.created_at,
-        new.muted
+        new.muted,
+        new.send_id
     )
     .execute(conn)
     .await?;

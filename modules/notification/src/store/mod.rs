@@ -5,3 +5,4 @@ pub(crate) mod mailbox;
 pub(crate) mod notifications;
 pub(crate) mod preferences;
 pub(crate) mod recipients;
+pub(crate) mod sends;

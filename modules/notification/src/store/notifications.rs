@@ -14,6 +14,8 @@ pub(crate) struct New<'a> {
     pub(crate) data: &'a Value,
     pub(crate) idempotency_key: &'a str,
     pub(crate) event_id: EventId,
+    /// The request of a service that it is part of.
+    pub(crate) send_id: Option<Uuid>,
     pub(crate) created_at: OffsetDateTime,
 }
 
@@ -29,15 +31,16 @@ pub(crate) async fn insert(conn: &mut PgConnection, new: &New<'_>) -> Result<boo
              RETURNING last_number
          )
          INSERT INTO notification.notifications
-             (id, user_id, number, kind, data, idempotency_key, event_id, created_at)
-         SELECT $1, $2, last_number, $3, $4, $5, $6, $7 FROM counter",
+             (id, user_id, number, kind, data, idempotency_key, event_id, created_at, send_id)
+         SELECT $1, $2, last_number, $3, $4, $5, $6, $7, $8 FROM counter",
         new.id,
         new.user_id.0,
         new.kind,
         new.data,
         new.idempotency_key,
         new.event_id.0,
-        new.created_at
+        new.created_at,
+        new.send_id
     )
     .execute(conn)
     .await?;

@@ -6,5 +6,6 @@ mod deliveries;
 mod notices;
 mod notifications;
 mod preferences;
+mod send;
 mod stream;
 mod support;

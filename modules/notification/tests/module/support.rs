@@ -286,23 +286,64 @@ impl App {
     }
 
     pub(crate) fn token(&self, user_id: UserId) -> String {
+        self.token_with(user_id, "", &[])
+    }
+
+    pub(crate) fn token_with(&self, user_id: UserId, scope: &str, roles: &[&str]) -> String {
+        let session = SessionId(self.world.uuid());
+        self.signed(&user_id.to_string(), Some(session), scope, roles)
+    }
+
+    pub(crate) fn service_token(&self, client_id: &str, scope: &str) -> String {
+        self.signed(client_id, None, scope, &[])
+    }
+
+    fn signed(&self, sub: &str, sid: Option<SessionId>, scope: &str, roles: &[&str]) -> String {
         let now = self.world.now().unix_timestamp();
         let claims = Claims {
             iss: "https://banyan.test".to_owned(),
-            sub: user_id.to_string(),
+            sub: sub.to_owned(),
             aud: "banyan".to_owned(),
             exp: now + 300,
             iat: now,
             jti: self.world.uuid(),
             client_id: "test".to_owned(),
-            scope: String::new(),
-            roles: Vec::new(),
-            sid: Some(SessionId(self.world.uuid())),
+            scope: scope.to_owned(),
+            roles: roles.iter().map(|&role| role.to_owned()).collect(),
+            sid,
         };
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(kernel::token::TOKEN_TYPE.to_owned());
         header.kid = Some("test".to_owned());
         jsonwebtoken::encode(&header, &claims, &self.signing).expect("it is signed")
+    }
+
+    /// A request with a token, headers and a JSON body. Status and body of the answer.
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        headers: &[(&str, &str)],
+        json: Option<&Value>,
+    ) -> (u16, Value) {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {token}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body_in = json.map_or_else(Body::empty, |json| Body::from(json.to_string()));
+        if json.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let request = request.body(body_in).expect("a request");
+        let response = self.router().oneshot(request).await;
+        let response = response.expect("routers do not fail");
+        let status = response.status().as_u16();
+        let text = body(response).await;
+        (status, serde_json::from_slice(&text).unwrap_or(Value::Null))
     }
 
     pub(crate) fn router(&self) -> Router {
