@@ -36,7 +36,8 @@ pub struct MessageFailed {
     pub template: String,
     pub attempts: i32,
     /// `gave_up`; `expired` when what it tells is no longer true; `muted` when its recipient does not
-    /// want it. Others may be added.
+    /// want it; `bounced` when its server said that the address takes no mail, and `suppressed` when that
+    /// was known before. Others may be added.
     pub reason: String,
 }
 

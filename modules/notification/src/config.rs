@@ -38,6 +38,7 @@ pub(crate) struct Config {
     address_taken_interval_seconds: u32,
     delivery_retention_days: u16,
     notification_retention_days: u16,
+    bounce_suppression_days: u16,
     pub(crate) mailbox_max_messages: u32,
     pub(crate) streams_per_user: usize,
     pub(crate) streams_total: usize,
@@ -146,6 +147,10 @@ impl Config {
             (
                 self.delivery_retention_days == 0 || self.notification_retention_days == 0,
                 "delivery_retention_days and notification_retention_days must be at least 1",
+            ),
+            (
+                self.bounce_suppression_days == 0,
+                "bounce_suppression_days must be at least 1",
             ),
             (
                 // An event that comes late must still find that its message was sent.
@@ -267,6 +272,10 @@ impl Config {
         time::Duration::days(self.delivery_retention_days.into())
     }
 
+    pub(crate) fn suppression(&self) -> time::Duration {
+        time::Duration::days(self.bounce_suppression_days.into())
+    }
+
     pub(crate) fn notification_retention(&self) -> time::Duration {
         time::Duration::days(self.notification_retention_days.into())
     }
@@ -325,6 +334,7 @@ pub(crate) mod tests {
             ("send_concurrency = 0", false),
             ("retry_max_seconds = 1", false),
             ("stream_reread_seconds = 3600", false),
+            ("bounce_suppression_days = 0", false),
             ("smtp_hots = \"x\"", false),
         ] {
             let all = format!("{smtp}{overrides}");

@@ -4,7 +4,7 @@
 //!   `notification.notifications` (what is shown in the app), the read models
 //!   `notification.recipient_accounts` and `notification.recipient_profiles`,
 //!   `notification.preferences` (what people do not want to be told), `notification.sends` (what
-//!   services had told), `notification.idempotency_keys`, and, in development,
+//!   services had told), `notification.idempotency_keys`, `notification.suppressions` (addresses that take no mail), and, in development,
 //!   `notification.mailbox`.
 //! - **Publishes** `MessageSent`, `MessageFailed` and `SendRequested` ([`events`]).
 //! - **Listens** to identity (`VerificationRequested`, `CodeRequested`, `RegistrationAttempted`,
@@ -144,6 +144,7 @@ impl kernel::Module for Module {
             sender: Arc::new(sender),
             concurrency: usize::try_from(config.send_concurrency)?,
             lease: config.lease(),
+            suppress_for: config.suppression(),
             wake: Arc::clone(&wake),
             shutdown: context.shutdown.clone(),
         };

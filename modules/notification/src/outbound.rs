@@ -125,18 +125,19 @@ impl Outbound {
         Ok(())
     }
 
-    /// Writes a mail's row: to be sent, or only to tell why it is not. The id, if there was none.
+    /// Writes a mail's row: to be sent, or only to tell why it is not. Its id and status, unless there
+    /// was one.
     pub(crate) async fn queue(
         &self,
         tx: &mut Tx,
         cause: &Cause,
         mail: NewMail<'_>,
         wanted: bool,
-    ) -> Result<Option<Uuid>, sqlx::Error> {
+    ) -> Result<Option<(Uuid, String)>, sqlx::Error> {
         let world = self.world();
         let (template, data) = mail.message.to_columns();
         let id = world.uuid();
-        let inserted = store::deliveries::insert(
+        let status = store::deliveries::insert(
             tx,
             &deliveries::New {
                 id,
@@ -147,6 +148,7 @@ impl Outbound {
                 data: &data,
                 urgent: mail.message.is_urgent(),
                 muted: !wanted,
+                suppressible: mail.message.is_suppressible(),
                 idempotency_key: mail.idempotency_key,
                 message_id: &format!("<{id}@{}>", self.domain),
                 expires_at: mail.expires_at,
@@ -158,11 +160,11 @@ impl Outbound {
             },
         )
         .await?;
-        if inserted && wanted {
+        if status.as_deref() == Some("queued") {
             let wake = Arc::clone(&self.wake);
             tx.after_commit(move || wake.notify_one());
         }
-        Ok(inserted.then_some(id))
+        Ok(status.map(|status| (id, status)))
     }
 
     /// Writes a notification's row and wakes its reader. The id, if there was none.

@@ -20,9 +20,11 @@ from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 class Handler:
     async def handle_RCPT(self, server, session, envelope, address, options):
-        match address.split("@")[0]:
+        match address.split("@")[0].lower():
             case "unknown":
                 return "550 5.1.1 <" + address + ">: no such mailbox"
+            case "spam":
+                return "550 5.7.1 this looks like spam"
             case "busy":
                 return "451 4.2.1 try again later"
             case "slow":

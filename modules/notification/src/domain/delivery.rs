@@ -21,6 +21,8 @@ pub(crate) struct Claimed {
     pub(crate) message_id: String,
     /// The recipient's, at the moment of the claim.
     pub(crate) preferences: Preferences,
+    /// The address is known to take no mail, at the moment of the claim.
+    pub(crate) suppressed: bool,
     /// The number of this try, from 1.
     pub(crate) attempt: i32,
     pub(crate) expires_at: OffsetDateTime,
@@ -54,10 +56,16 @@ pub(crate) enum Outcome {
     Failed {
         error: String,
     },
+    /// Never again, for the address takes no mail at all.
+    Bounced {
+        error: String,
+    },
     /// What it tells is no longer true.
     Expired,
     /// The person does not want it.
     Muted,
+    /// The address is known to take no mail.
+    Suppressed,
 }
 
 /// How a delivery ended.
@@ -65,8 +73,10 @@ pub(crate) enum Outcome {
 pub(crate) enum End {
     Sent,
     Failed,
+    Bounced,
     Expired,
     Muted,
+    Suppressed,
 }
 
 impl Outcome {
@@ -75,9 +85,10 @@ impl Outcome {
         match self {
             Self::Sent => "sent",
             Self::Retry { .. } => "queued",
-            Self::Failed { .. } => "failed",
+            Self::Failed { .. } | Self::Bounced { .. } => "failed",
             Self::Expired => "expired",
             Self::Muted => "muted",
+            Self::Suppressed => "suppressed",
         }
     }
 
@@ -86,15 +97,19 @@ impl Outcome {
             Self::Sent => Some(End::Sent),
             Self::Retry { .. } => None,
             Self::Failed { .. } => Some(End::Failed),
+            Self::Bounced { .. } => Some(End::Bounced),
             Self::Expired => Some(End::Expired),
             Self::Muted => Some(End::Muted),
+            Self::Suppressed => Some(End::Suppressed),
         }
     }
 
     pub(crate) fn error(&self) -> Option<&str> {
         match self {
-            Self::Retry { error, .. } | Self::Failed { error } => Some(error),
-            Self::Sent | Self::Expired | Self::Muted => None,
+            Self::Retry { error, .. } | Self::Failed { error } | Self::Bounced { error } => {
+                Some(error)
+            }
+            Self::Sent | Self::Expired | Self::Muted | Self::Suppressed => None,
         }
     }
 }

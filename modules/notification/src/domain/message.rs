@@ -67,6 +67,12 @@ impl Message {
         }
     }
 
+    /// Not sent to an address that is known to take no mail. Codes and notices are tried all the same:
+    /// they are few, someone waits for them, and they lift the suppression when they get through.
+    pub(crate) fn is_suppressible(&self) -> bool {
+        self.category() != Category::Security
+    }
+
     pub(crate) fn is_urgent(&self) -> bool {
         match self {
             // Someone sits before a form and waits for it.

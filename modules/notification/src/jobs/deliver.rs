@@ -36,6 +36,8 @@ pub(crate) struct Deliver {
     pub(crate) sender: Arc<Sender>,
     pub(crate) concurrency: usize,
     pub(crate) lease: Duration,
+    /// How long an address that refused a mail for good is spared others.
+    pub(crate) suppress_for: time::Duration,
     pub(crate) wake: Arc<Notify>,
     pub(crate) shutdown: CancellationToken,
 }
@@ -131,6 +133,11 @@ impl Deliver {
         let mut tx = self.db.begin().await?;
         let settled = store::deliveries::settle(&mut tx, tries, world.now()).await?;
         for (claimed, outcome) in tries {
+            if let Outcome::Bounced { error } = outcome
+                && settled.contains(&claimed.id)
+            {
+                self.suppress(&mut tx, claimed, error).await?;
+            }
             // Each event belongs to the trace of its own message.
             claimed
                 .context(world)
@@ -151,6 +158,27 @@ impl Deliver {
     }
 }
 
+impl Deliver {
+    async fn suppress(
+        &self,
+        tx: &mut kernel::Tx,
+        claimed: &Claimed,
+        error: &str,
+    ) -> Result<(), sqlx::Error> {
+        let world = self.db.world();
+        let now = world.now();
+        let new = store::suppressions::New {
+            id: world.uuid(),
+            address: &claimed.address,
+            detail: error,
+            delivery_id: claimed.id,
+            created_at: now,
+            expires_at: now + self.suppress_for,
+        };
+        store::suppressions::put(tx, &new).await
+    }
+}
+
 fn publish(tx: &mut kernel::Tx, claimed: &Claimed, outcome: &Outcome) {
     let (message_id, user_id) = (claimed.id, claimed.user_id);
     let (channel, template) = (claimed.channel.clone(), claimed.template.clone());
@@ -168,6 +196,8 @@ fn publish(tx: &mut kernel::Tx, claimed: &Claimed, outcome: &Outcome) {
             return;
         }
         Some(End::Failed) => "gave_up",
+        Some(End::Bounced) => "bounced",
+        Some(End::Suppressed) => "suppressed",
         Some(End::Expired) => "expired",
         Some(End::Muted) => "muted",
     };
@@ -234,6 +264,10 @@ impl Sender {
             tracing::info!("message not sent: its recipient has switched it off");
             return Outcome::Muted;
         }
+        if claimed.suppressed && message.is_suppressible() {
+            tracing::info!("message not sent: its address takes no mail");
+            return Outcome::Suppressed;
+        }
         let send = AssertUnwindSafe(timeout(self.deadline, self.send(claimed, message, now)));
         let error = match send.catch_unwind().await {
             Ok(Ok(Ok(()))) => {
@@ -262,7 +296,11 @@ impl Sender {
             }
             _ => {
                 tracing::error!(error = error.for_logs(), "message given up");
-                Outcome::Failed { error: text }
+                if error.is_bounce {
+                    Outcome::Bounced { error: text }
+                } else {
+                    Outcome::Failed { error: text }
+                }
             }
         }
     }

@@ -23,6 +23,7 @@ pub(crate) fn jobs(db: &Db, config: &Config) -> Vec<Job> {
             "0 47 * * * *",
             What::IdempotencyKeys,
         ),
+        ("purge_suppressions", "0 57 * * * *", What::Suppressions),
         ("purge_mailbox", "30 */10 * * * *", What::Mailbox),
     ]
     .into_iter()
@@ -46,6 +47,7 @@ enum What {
     Notifications,
     Sends,
     IdempotencyKeys,
+    Suppressions,
     Mailbox,
 }
 
@@ -78,6 +80,7 @@ impl JobRun for Purge {
                 What::IdempotencyKeys => {
                     idempotency::purge(&mut conn, self.db.module(), now, BATCH).await?
                 }
+                What::Suppressions => store::suppressions::purge(&mut conn, now, BATCH).await?,
                 What::Mailbox => {
                     let keep = i64::from(self.config.mailbox_max_messages);
                     store::mailbox::purge(&mut conn, keep).await?

@@ -41,6 +41,8 @@ pub(crate) struct Mail {
 pub(crate) struct SendError {
     /// No further try can change it.
     pub(crate) is_permanent: bool,
+    /// It is the address that takes no mail, whatever the mail says.
+    pub(crate) is_bounce: bool,
     /// The server's reply code, when it replied.
     pub(crate) code: Option<String>,
     /// Kept with the delivery. A server likes to repeat the address, so it is not for logs.
@@ -51,6 +53,7 @@ impl SendError {
     pub(crate) fn permanent(text: impl Into<String>) -> Self {
         Self {
             is_permanent: true,
+            is_bounce: false,
             code: None,
             text: text.into(),
         }
@@ -59,6 +62,7 @@ impl SendError {
     pub(crate) fn temporary(text: impl Into<String>) -> Self {
         Self {
             is_permanent: false,
+            is_bounce: false,
             code: None,
             text: text.into(),
         }

@@ -146,10 +146,31 @@ fn classify(error: &Error) -> SendError {
     let about_us = ["521", "530", "534", "535", "538"];
     let is_permanent =
         error.is_permanent() && !code.as_deref().is_some_and(|code| about_us.contains(&code));
+    let reply = std::error::Error::source(error).map(ToString::to_string);
+    let is_bounce =
+        is_permanent && is_bounce(code.as_deref(), reply.as_deref().unwrap_or_default());
     SendError {
         is_permanent,
+        is_bounce,
         code,
         text: chain(error),
+    }
+}
+
+/// Does a refusal for good speak of the address, rather than of what was sent to it or by whom? The
+/// enhanced status code at the head of the reply says so (RFC 3463 §3.2: X.1 is the address; X.2.1 a
+/// mailbox that is shut). Of servers without, the codes that speak of mailboxes count (RFC 5321
+/// §4.2.3, RFC 7504).
+fn is_bounce(code: Option<&str>, reply: &str) -> bool {
+    let enhanced = reply
+        .split_whitespace()
+        .next()
+        .filter(|word| word.starts_with("5.") && word.split('.').count() == 3)
+        .filter(|word| word.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
+    match enhanced {
+        Some("5.1.7" | "5.1.8") => false, // The sender's address.
+        Some(status) => status.starts_with("5.1.") || status == "5.2.1",
+        None => matches!(code, Some("550" | "551" | "553" | "556")),
     }
 }
 
@@ -166,4 +187,31 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_bounce;
+
+    #[test]
+    fn only_what_speaks_of_the_address_is_a_bounce() {
+        for (code, reply, bounce) in [
+            ("550", "5.1.1 <ada@example.org>: no such mailbox", true),
+            ("550", "5.1.10 RESOLVER.ADR.RecipientNotFound", true),
+            ("550", "5.2.1 mailbox disabled", true),
+            ("553", "5.1.3 bad syntax", true),
+            ("556", "5.1.10 the domain takes no mail", true),
+            ("550", "no such user", true),
+            ("551", "user not local", true),
+            ("550", "5.7.1 looks like spam", false),
+            ("550", "5.7.26 unauthenticated sender", false),
+            ("553", "5.1.8 the sender's address is no good", false),
+            ("552", "5.2.2 mailbox full", false),
+            ("552", "message too large", false),
+            ("554", "transaction failed", false),
+        ] {
+            assert_eq!(is_bounce(Some(code), reply), bounce, "{code} {reply}");
+        }
+        assert!(!is_bounce(None, "connection reset"));
+    }
 }

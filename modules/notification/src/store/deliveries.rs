@@ -21,6 +21,8 @@ pub(crate) struct New<'a> {
     pub(crate) urgent: bool,
     /// Known not to be wanted: kept to tell why nothing was sent.
     pub(crate) muted: bool,
+    /// Not for addresses that are known to take no mail.
+    pub(crate) suppressible: bool,
     pub(crate) idempotency_key: &'a str,
     pub(crate) message_id: &'a str,
     pub(crate) expires_at: OffsetDateTime,
@@ -32,17 +34,29 @@ pub(crate) struct New<'a> {
     pub(crate) created_at: OffsetDateTime,
 }
 
-/// False when a delivery with its key is there already.
-pub(crate) async fn insert(conn: &mut PgConnection, new: &New<'_>) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query!(
-        "INSERT INTO notification.deliveries
+/// Its status: to be sent, or why it is not. Nothing when a delivery with its key is there already.
+pub(crate) async fn insert(
+    conn: &mut PgConnection,
+    new: &New<'_>,
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "WITH fate AS (
+             SELECT CASE WHEN $15 THEN 'muted'
+                         WHEN $17 AND EXISTS (SELECT FROM notification.suppressions
+                                               WHERE address = lower($3) AND expires_at > $14)
+                              THEN 'suppressed'
+                         ELSE 'queued' END AS status
+         )
+         INSERT INTO notification.deliveries
              (id, channel, user_id, address, template, locale, data, urgent, idempotency_key,
               message_id, expires_at, traceparent, correlation_id, event_id, created_at,
               next_attempt_at, send_id, status, finished_at)
-         VALUES ($1, 'email', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::timestamptz,
-                 $14::timestamptz, $16, CASE WHEN $15 THEN 'muted' ELSE 'queued' END,
-                 CASE WHEN $15 THEN $14::timestamptz END)
-         ON CONFLICT (idempotency_key) DO NOTHING",
+         SELECT $1, 'email', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
+                $14::timestamptz, $14::timestamptz, $16, status,
+                CASE WHEN status <> 'queued' THEN $14::timestamptz END
+           FROM fate
+         ON CONFLICT (idempotency_key) DO NOTHING
+         RETURNING status",
         new.id,
         new.user_id.map(|id| id.0),
         new.address,
@@ -58,11 +72,11 @@ pub(crate) async fn insert(conn: &mut PgConnection, new: &New<'_>) -> Result<boo
         new.event_id.0,
         new.created_at,
         new.muted,
-        new.send_id
+        new.send_id,
+        new.suppressible
     )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    .fetch_optional(conn)
+    .await
 }
 
 /// Takes up to `limit` deliveries: what a lost worker left, then the urgent, then the others.
@@ -109,7 +123,10 @@ pub(crate) async fn claim(
                      template, locale, data, message_id, attempts AS attempt, expires_at,
                      traceparent, correlation_id, event_id AS "event_id: EventId",
                      coalesce((SELECT muted FROM notification.preferences AS p
-                                WHERE p.user_id = d.user_id), '{}') AS "muted!""#,
+                                WHERE p.user_id = d.user_id), '{}') AS "muted!",
+                     EXISTS (SELECT FROM notification.suppressions AS s
+                              WHERE s.address = lower(d.address) AND s.expires_at > $3)
+                         AS "suppressed!""#,
         lease,
         lease_for,
         now,
@@ -128,6 +145,7 @@ pub(crate) async fn claim(
         data: row.data,
         message_id: row.message_id,
         preferences: Preferences::from_column(row.muted),
+        suppressed: row.suppressed,
         attempt: row.attempt,
         expires_at: row.expires_at,
         traceparent: row.traceparent,
@@ -158,7 +176,7 @@ pub(crate) async fn settle(
         .iter()
         .map(|(_, outcome)| match outcome {
             Outcome::Retry { at, .. } => Some(*at),
-            Outcome::Sent | Outcome::Failed { .. } | Outcome::Expired | Outcome::Muted => None,
+            _ => None,
         })
         .collect();
     sqlx::query_scalar!(

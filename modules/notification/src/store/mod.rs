@@ -6,3 +6,4 @@ pub(crate) mod notifications;
 pub(crate) mod preferences;
 pub(crate) mod recipients;
 pub(crate) mod sends;
+pub(crate) mod suppressions;

@@ -1,6 +1,7 @@
 //! What the module does when something happened elsewhere.
 
 mod account;
+mod address_proven;
 mod code_requested;
 mod password_changed;
 mod profile;
@@ -20,9 +21,10 @@ use contracts::{
 use kernel::{Received, Subscription};
 
 use self::{
-    account::LearnAccount, code_requested::SendCode, password_changed::TellOfPassword,
-    profile::LearnProfile, profile_created::Welcome, registration_attempted::TellOwner,
-    session_started::TellOfSignIn, verification_requested::SendVerification,
+    account::LearnAccount, address_proven::LiftSuppression, code_requested::SendCode,
+    password_changed::TellOfPassword, profile::LearnProfile, profile_created::Welcome,
+    registration_attempted::TellOwner, session_started::TellOfSignIn,
+    verification_requested::SendVerification,
 };
 use crate::{config::Config, domain::Occurrence, outbound::Outbound, store::recipients::Recipient};
 
@@ -44,6 +46,7 @@ pub(crate) fn subscriptions(config: &Config, outbound: &Outbound) -> Vec<Subscri
             .on::<VerificationRequested>(SendVerification {
                 outbound: outbound(),
             })
+            .on::<UserRegistered>(LiftSuppression)
             .on::<CodeRequested>(SendCode {
                 outbound: outbound(),
             })

@@ -7,6 +7,7 @@ use kernel::{HandlerError, Received, Tx, bus::Handle};
 use crate::{
     domain::{Message, Notice},
     outbound::{NewMail, Outbound},
+    store,
     subscribers::occurrence,
 };
 
@@ -26,6 +27,10 @@ impl Handle<PasswordChanged> for TellOfPassword {
             return Ok(());
         };
         let was_reset = change == PasswordChange::Reset;
+        if was_reset {
+            // The code was read.
+            store::suppressions::lift_address(tx, &recipient.email).await?;
+        }
         let seen = occurrence(&event, &recipient, None);
         let idempotency_key = format!("password_changed:{user_id}:{}", event.id);
         let mail = NewMail {

@@ -1,12 +1,13 @@
 //! Someone signed in from where the account has not been used lately: its owner is told.
 
 use async_trait::async_trait;
-use contracts::identity::SessionStarted;
+use contracts::identity::{SessionStarted, SignInMethod};
 use kernel::{HandlerError, Received, Tx, bus::Handle};
 
 use crate::{
     domain::{Message, Notice},
     outbound::{NewMail, Outbound},
+    store,
     subscribers::occurrence,
 };
 
@@ -25,8 +26,15 @@ impl Handle<SessionStarted> for TellOfSignIn {
             user_id,
             session_id,
             unfamiliar,
+            method,
             ..
         } = event.data;
+        if method == SignInMethod::Code
+            && let Some(recipient) = store::recipients::find(tx, user_id).await?
+        {
+            // The code was read.
+            store::suppressions::lift_address(tx, &recipient.email).await?;
+        }
         if !unfamiliar {
             return Ok(());
         }

@@ -9,3 +9,4 @@ mod preferences;
 mod send;
 mod stream;
 mod support;
+mod suppressions;

@@ -242,8 +242,9 @@ async fn tell(
                 idempotency_key: &idempotency_key,
                 expires_at: now + outbound.lifetime,
             };
-            let id = outbound.queue(tx, &cause, mail, wanted).await?;
-            told(Channel::Email, id, if wanted { "queued" } else { "muted" });
+            if let Some((id, status)) = outbound.queue(tx, &cause, mail, wanted).await? {
+                told(Channel::Email, Some(id), &status);
+            }
         }
         if parsed.in_app {
             let notice = Notice::FromService {

@@ -83,6 +83,7 @@ fn claimed(sender: &Sender, message: (String, Value), attempt: i32) -> Claimed {
         data: message.1,
         message_id: "<1@banyan.test>".to_owned(),
         preferences: Preferences::default(),
+        suppressed: false,
         attempt,
         expires_at: sender.world.now() + Span::minutes(10),
         traceparent: format!("00-{TRACE}-00f067aa0ba902b7-01"),
@@ -212,6 +213,21 @@ async fn what_was_switched_off_after_it_was_queued_is_not_sent_and_codes_are() {
         let (_, outcome) = Arc::clone(&sender).attempt(claimed).await;
         assert_eq!(outcome.status(), status);
         assert_eq!(sent.lock().unwrap().is_empty(), status == "muted");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_takes_no_mail_is_spared_all_but_what_someone_waits_for() {
+    for (message, status) in [
+        (Message::Welcome { display_name: None }, "suppressed"),
+        (Message::AddressTaken {}, "sent"),
+    ] {
+        let (sender, sent) = sender(Behaviour::Take);
+        let mut claimed = claimed(&sender, message.to_columns(), 1);
+        claimed.suppressed = true;
+        let (_, outcome) = Arc::clone(&sender).attempt(claimed).await;
+        assert_eq!(outcome.status(), status);
+        assert_eq!(sent.lock().unwrap().is_empty(), status == "suppressed");
     }
 }
 

@@ -170,6 +170,7 @@ async fn what_the_server_says_decides_whether_to_try_again() {
     let mailer = server.mailer("smtp_tls = \"none\"\nsmtp_timeout_seconds = 2");
     for (recipient, permanent, code) in [
         ("unknown", true, Some("550")),
+        ("spam", true, Some("550")),
         ("busy", false, Some("451")),
         ("slow", false, None),
         ("gone", false, None),
@@ -177,6 +178,11 @@ async fn what_the_server_says_decides_whether_to_try_again() {
         let mail = mail(1, &format!("{recipient}@example.org"), "s", "t", "h");
         let error = mailer.send(&mail).await.expect_err("it is refused");
         assert_eq!(error.is_permanent, permanent, "{recipient}: {error}");
+        assert_eq!(
+            error.is_bounce,
+            recipient == "unknown",
+            "{recipient}: {error}"
+        );
         assert_eq!(error.code.as_deref(), code, "{recipient}: {error}");
         assert!(
             !error.for_logs().contains(&format!("{recipient}@")),
