@@ -67,10 +67,53 @@ event!(
     ordered: false
 );
 
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct DeliveryRetried {
+    pub message_id: Uuid,
+}
+
+event!(
+    DeliveryRetried,
+    "notification.delivery.retried.v1",
+    "An administrator had a message tried again.",
+    |e| e.message_id.to_string(),
+    ordered: false
+);
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct DeliveryGivenUp {
+    pub message_id: Uuid,
+}
+
+event!(
+    DeliveryGivenUp,
+    "notification.delivery.given_up.v1",
+    "An administrator ended the tries of a message.",
+    |e| e.message_id.to_string(),
+    ordered: false
+);
+
+/// The address is not told: the events of its delivery lead to its person.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SuppressionLifted {
+    pub suppression_id: Uuid,
+}
+
+event!(
+    SuppressionLifted,
+    "notification.suppression.lifted.v1",
+    "An administrator let an address have mail again.",
+    |e| e.suppression_id.to_string(),
+    ordered: false
+);
+
 pub fn events() -> Vec<EventType> {
     vec![
         EventType::of::<MessageSent>(),
         EventType::of::<MessageFailed>(),
         EventType::of::<SendRequested>(),
+        EventType::of::<DeliveryRetried>(),
+        EventType::of::<DeliveryGivenUp>(),
+        EventType::of::<SuppressionLifted>(),
     ]
 }

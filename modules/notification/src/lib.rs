@@ -1,16 +1,18 @@
 //! Telling people what happened: mails, and notifications in the app.
 //!
-//! - **Owns** `notification.deliveries` (mails on their way and what became of them),
+//! - **Owns** `notification.deliveries` and `attempts` (mails on their way and what became
+//!   of them),
 //!   `notification.notifications` (what is shown in the app), the read models
 //!   `notification.recipient_accounts` and `notification.recipient_profiles`,
 //!   `notification.preferences` (what people do not want to be told), `notification.sends` (what
 //!   services had told), `notification.idempotency_keys`, `notification.suppressions` (addresses that take no mail), and, in development,
 //!   `notification.mailbox`.
-//! - **Publishes** `MessageSent`, `MessageFailed` and `SendRequested` ([`events`]).
+//! - **Publishes** `MessageSent`, `MessageFailed`, `SendRequested`, and what administrators did:
+//!   `DeliveryRetried`, `DeliveryGivenUp`, `SuppressionLifted` ([`events`]).
 //! - **Listens** to identity (`VerificationRequested`, `CodeRequested`, `RegistrationAttempted`,
 //!   `PasswordChanged`, `SessionStarted`, `UserRegistered`, `UserRestated`) and to profile (`ProfileCreated`, `ProfileUpdated`, `ProfileRestated`).
 //! - **Serves** `/api/v1/notifications` (the list, marking as read, a live stream, preferences,
-//!   and sending for services),
+//!   sending for services, and deliveries and suppressions for administrators),
 //!   `/notifications/unsubscribe` and, in development, the mailbox page at `/dev/mailbox`.
 //!
 //! A mail is a row before it is anything else: subscribers write it with the effects of their

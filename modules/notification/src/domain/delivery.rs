@@ -46,20 +46,16 @@ impl Claimed {
 /// What came of a try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    Sent,
+    Sent {
+        /// The server's words.
+        reply: Option<String>,
+    },
     /// Once more, not before.
-    Retry {
-        at: OffsetDateTime,
-        error: String,
-    },
+    Retry { at: OffsetDateTime, error: String },
     /// Never again.
-    Failed {
-        error: String,
-    },
+    Failed { error: String },
     /// Never again, for the address takes no mail at all.
-    Bounced {
-        error: String,
-    },
+    Bounced { error: String },
     /// What it tells is no longer true.
     Expired,
     /// The person does not want it.
@@ -83,7 +79,7 @@ impl Outcome {
     /// The row's next status.
     pub(crate) fn status(&self) -> &'static str {
         match self {
-            Self::Sent => "sent",
+            Self::Sent { .. } => "sent",
             Self::Retry { .. } => "queued",
             Self::Failed { .. } | Self::Bounced { .. } => "failed",
             Self::Expired => "expired",
@@ -94,7 +90,7 @@ impl Outcome {
 
     pub(crate) fn end(&self) -> Option<End> {
         match self {
-            Self::Sent => Some(End::Sent),
+            Self::Sent { .. } => Some(End::Sent),
             Self::Retry { .. } => None,
             Self::Failed { .. } => Some(End::Failed),
             Self::Bounced { .. } => Some(End::Bounced),
@@ -104,12 +100,20 @@ impl Outcome {
         }
     }
 
+    /// What was said: by the server, or by us when there was none.
+    pub(crate) fn reply(&self) -> Option<&str> {
+        match self {
+            Self::Sent { reply } => reply.as_deref(),
+            other => other.error(),
+        }
+    }
+
     pub(crate) fn error(&self) -> Option<&str> {
         match self {
             Self::Retry { error, .. } | Self::Failed { error } | Self::Bounced { error } => {
                 Some(error)
             }
-            Self::Sent | Self::Expired | Self::Muted | Self::Suppressed => None,
+            Self::Sent { .. } | Self::Expired | Self::Muted | Self::Suppressed => None,
         }
     }
 }

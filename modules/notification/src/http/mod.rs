@@ -5,6 +5,7 @@ mod mailbox;
 mod mailbox_html;
 mod mailbox_messages;
 mod mailbox_page;
+mod operations;
 mod preferences;
 mod read_notification;
 mod send;
@@ -42,6 +43,34 @@ pub(crate) fn routes() -> Routes<State> {
         .route(
             Access::Scope(send::SCOPE),
             routes!(send::get_send::get_send),
+        )
+        .route(
+            Access::Role(operations::ROLE),
+            routes!(operations::list_deliveries::list_deliveries),
+        )
+        .route(
+            Access::Role(operations::ROLE),
+            routes!(operations::count_deliveries::count_deliveries),
+        )
+        .route(
+            Access::Role(operations::ROLE),
+            routes!(operations::get_delivery::get_delivery),
+        )
+        .route(
+            Access::Role(operations::ROLE),
+            routes!(operations::retry_delivery::retry_delivery),
+        )
+        .route(
+            Access::Role(operations::ROLE),
+            routes!(operations::give_up_delivery::give_up_delivery),
+        )
+        .route(
+            Access::Role(operations::ROLE),
+            routes!(operations::list_suppressions::list_suppressions),
+        )
+        .route(
+            Access::Role(operations::ROLE),
+            routes!(operations::lift_suppression::lift_suppression),
         )
         // By the token in the link alone.
         .route(

@@ -270,9 +270,10 @@ impl Sender {
         }
         let send = AssertUnwindSafe(timeout(self.deadline, self.send(claimed, message, now)));
         let error = match send.catch_unwind().await {
-            Ok(Ok(Ok(()))) => {
+            Ok(Ok(Ok(reply))) => {
                 tracing::info!("message sent");
-                return Outcome::Sent;
+                let reply = reply.map(|reply| reply.chars().take(MAX_ERROR_CHARS).collect());
+                return Outcome::Sent { reply };
             }
             Ok(Ok(Err(error))) => error,
             Ok(Err(_)) => SendError::temporary("sending took too long"),
@@ -310,7 +311,7 @@ impl Sender {
         claimed: &Claimed,
         message: Message,
         now: OffsetDateTime,
-    ) -> Result<(), SendError> {
+    ) -> Result<Option<String>, SendError> {
         let to = MailAddress::parse(&claimed.address)
             .ok_or_else(|| SendError::permanent("the address is not one for SMTP"))?;
         let locale = Locale::nearest(&claimed.locale);

@@ -14,13 +14,14 @@ pub(crate) struct MailboxMailer {
 
 #[async_trait]
 impl Mailer for MailboxMailer {
-    async fn send(&self, mail: &Mail) -> Result<(), SendError> {
+    async fn send(&self, mail: &Mail) -> Result<Option<String>, SendError> {
         let unreachable = |error: sqlx::Error| {
             SendError::temporary(format!("the mailbox cannot be written: {error}"))
         };
         let mut conn = self.pool.acquire().await.map_err(unreachable)?;
         store::mailbox::insert(&mut conn, self.world.uuid(), mail)
             .await
-            .map_err(unreachable)
+            .map_err(unreachable)?;
+        Ok(None)
     }
 }

@@ -77,8 +77,8 @@ impl SendError {
 /// Hands mails over. One suite of tests holds for every implementation.
 #[async_trait]
 pub(crate) trait Mailer: Send + Sync {
-    /// Returns when the mail is in the hands of someone who keeps it.
-    async fn send(&self, mail: &Mail) -> Result<(), SendError>;
+    /// Returns when the mail is in the hands of someone who keeps it; with their words, if any.
+    async fn send(&self, mail: &Mail) -> Result<Option<String>, SendError>;
 }
 
 /// The mailer that the configuration asks for.

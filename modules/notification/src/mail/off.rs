@@ -9,7 +9,7 @@ pub(crate) struct NoMailer;
 
 #[async_trait]
 impl Mailer for NoMailer {
-    async fn send(&self, _: &Mail) -> Result<(), SendError> {
+    async fn send(&self, _: &Mail) -> Result<Option<String>, SendError> {
         Err(SendError::permanent(
             "mail is switched off by the configuration",
         ))

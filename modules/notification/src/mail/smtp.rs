@@ -114,10 +114,10 @@ impl SmtpMailer {
 
 #[async_trait]
 impl Mailer for SmtpMailer {
-    async fn send(&self, mail: &Mail) -> Result<(), SendError> {
+    async fn send(&self, mail: &Mail) -> Result<Option<String>, SendError> {
         let message = self.message(mail)?;
         match tokio::time::timeout(self.deadline, self.connections.send(&message)).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(reply)) => Ok(Some(reply)),
             Ok(Err(error)) => Err(classify(&error)),
             Err(_) => Err(SendError::temporary("the mail server took too long")),
         }

@@ -155,8 +155,8 @@ pub(crate) async fn claim(
     Ok(claimed.collect())
 }
 
-/// Writes down what came of tries, each under the lease that it began with. Returns the ids of
-/// those that counted.
+/// Writes down what came of tries, each under the lease that it began with, and adds them to the
+/// timelines. Returns the ids of those that counted.
 pub(crate) async fn settle(
     conn: &mut PgConnection,
     tries: &[(Claimed, Outcome)],
@@ -179,7 +179,7 @@ pub(crate) async fn settle(
             _ => None,
         })
         .collect();
-    sqlx::query_scalar!(
+    let settled = sqlx::query_scalar!(
         "UPDATE notification.deliveries AS d
             SET status = o.status,
                 lease = NULL,
@@ -200,8 +200,29 @@ pub(crate) async fn settle(
         &next as &[Option<OffsetDateTime>],
         now
     )
-    .fetch_all(conn)
-    .await
+    .fetch_all(&mut *conn)
+    .await?;
+    let numbers: Vec<_> = tries.iter().map(|(claimed, _)| claimed.attempt).collect();
+    let replies: Vec<_> = tries
+        .iter()
+        .map(|(_, outcome)| outcome.reply().map(str::to_owned))
+        .collect();
+    sqlx::query!(
+        "INSERT INTO notification.attempts (delivery_id, number, outcome, reply, ended_at)
+         SELECT delivery_id, number, outcome, reply, $5
+           FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[])
+                AS t (delivery_id, number, outcome, reply)
+          WHERE delivery_id = ANY ($6)",
+        &ids,
+        &numbers,
+        &statuses,
+        &replies as &[Option<String>],
+        now,
+        &settled
+    )
+    .execute(conn)
+    .await?;
+    Ok(settled)
 }
 
 /// Is nothing due and nothing on its way?

@@ -3,6 +3,7 @@
 pub(crate) mod deliveries;
 pub(crate) mod mailbox;
 pub(crate) mod notifications;
+pub(crate) mod operations;
 pub(crate) mod preferences;
 pub(crate) mod recipients;
 pub(crate) mod sends;

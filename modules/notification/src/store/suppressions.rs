@@ -68,3 +68,48 @@ pub(crate) async fn purge(
     .await?;
     Ok(done.rows_affected())
 }
+
+/// A suppression as administrators see it.
+pub(crate) struct Row {
+    pub(crate) id: Uuid,
+    pub(crate) address: String,
+    pub(crate) reason: String,
+    pub(crate) detail: String,
+    pub(crate) delivery_id: Uuid,
+    pub(crate) created_at: OffsetDateTime,
+    pub(crate) expires_at: OffsetDateTime,
+}
+
+/// At most `limit`, newest first, after the one that `before` names.
+pub(crate) async fn list(
+    conn: &mut PgConnection,
+    address: Option<&str>,
+    before: Option<(OffsetDateTime, Uuid)>,
+    limit: i64,
+) -> Result<Vec<Row>, sqlx::Error> {
+    let (before_at, before_id) = before.unzip();
+    sqlx::query_as!(
+        Row,
+        "SELECT id, address, reason, detail, delivery_id, created_at, expires_at
+           FROM notification.suppressions
+          WHERE ($1::text IS NULL OR address = lower($1))
+            AND (created_at, id) < (coalesce($2::timestamptz, 'infinity'),
+                                    coalesce($3::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+          ORDER BY created_at DESC, id DESC
+          LIMIT $4",
+        address,
+        before_at,
+        before_id,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// False when there is none.
+pub(crate) async fn lift(conn: &mut PgConnection, id: Uuid) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!("DELETE FROM notification.suppressions WHERE id = $1", id)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}

@@ -5,6 +5,7 @@ mod codes;
 mod deliveries;
 mod notices;
 mod notifications;
+mod operations;
 mod preferences;
 mod send;
 mod stream;

@@ -56,13 +56,13 @@ pub(super) struct Connection {
 }
 
 impl Connections {
-    /// Hands one mail over. May be dropped at any point: the connection goes with it.
-    pub(super) async fn send(&self, message: &Message) -> Result<(), Error> {
+    /// Hands one mail over, and returns the server's words. May be dropped at any point: the connection goes with it.
+    pub(super) async fn send(&self, message: &Message) -> Result<String, Error> {
         let mut connection = match self.alive().await {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        connection
+        let response = connection
             .smtp
             .send(message.envelope(), &message.formatted())
             .await?;
@@ -74,7 +74,8 @@ impl Connections {
                 idle.push(connection);
             }
         }
-        Ok(())
+        let words: Vec<_> = response.message().collect();
+        Ok(format!("{} {}", response.code(), words.join(" ")))
     }
 
     /// An idle connection whose server still answers.
