@@ -12,7 +12,7 @@
 //! - **Listens** to identity (`VerificationRequested`, `CodeRequested`, `RegistrationAttempted`,
 //!   `PasswordChanged`, `SessionStarted`, `UserRegistered`, `UserRestated`) and to profile (`ProfileCreated`, `ProfileUpdated`, `ProfileRestated`).
 //! - **Serves** `/api/v1/notifications` (the list, marking as read, a live stream, preferences,
-//!   sending for services, and deliveries and suppressions for administrators),
+//!   sending for services, and deliveries, suppressions and previews for administrators),
 //!   `/notifications/unsubscribe` and, in development, the mailbox page at `/dev/mailbox`.
 //!
 //! A mail is a row before it is anything else: subscribers write it with the effects of their
@@ -33,7 +33,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use kernel::{
-    Context, Db, EventType, Started, Verifier, Worker,
+    Context, Db, EventType, Sealer, Started, Verifier, Worker,
     module::{ConfigError, ConfigSection},
     routes::Api,
 };
@@ -67,6 +67,7 @@ struct State {
     verifier: Arc<Verifier>,
     unsubscriber: Unsubscriber,
     outbound: Outbound,
+    sealer: Sealer,
     shutdown: CancellationToken,
     /// Mails stay here, for `/dev/mailbox` to show.
     has_mailbox: bool,
@@ -170,6 +171,7 @@ impl kernel::Module for Module {
             verifier: Arc::clone(&context.verifier),
             unsubscriber,
             outbound,
+            sealer: context.secrets.sealer().clone(),
             shutdown: context.shutdown,
             has_mailbox,
         };

@@ -8,8 +8,14 @@ pub(crate) enum Locale {
 }
 
 impl Locale {
-    #[cfg(test)]
     pub(crate) const ALL: [Self; 2] = [Self::En, Self::De];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::En => "en",
+            Self::De => "de",
+        }
+    }
 
     /// The nearest to a language tag, by dropping subtags from its end (RFC 4647 §3.4): `de-AT`
     /// becomes `de`; what there is no text for becomes `en`.

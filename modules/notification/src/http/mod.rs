@@ -10,6 +10,7 @@ mod preferences;
 mod read_notification;
 mod send;
 mod stream_notifications;
+mod templates;
 mod unsubscribe;
 mod view;
 
@@ -71,6 +72,14 @@ pub(crate) fn routes() -> Routes<State> {
         .route(
             Access::Role(operations::ROLE),
             routes!(operations::lift_suppression::lift_suppression),
+        )
+        .route(
+            Access::Role(operations::ROLE),
+            routes!(templates::list_templates::list_templates),
+        )
+        .route(
+            Access::Role(operations::ROLE),
+            routes!(templates::preview_template::preview_template),
         )
         // By the token in the link alone.
         .route(

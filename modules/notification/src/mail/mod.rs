@@ -3,6 +3,7 @@
 mod content;
 mod mailbox;
 mod off;
+mod preview;
 mod render;
 mod smtp;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use url::Url;
 
 pub(crate) use self::{
     content::content,
+    preview::{preview, templates},
     render::{Frame, Rendered, Said, in_app, render},
 };
 use self::{mailbox::MailboxMailer, off::NoMailer, smtp::SmtpMailer};

@@ -10,6 +10,7 @@ use crate::support::{App, count};
 
 const PATH: &str = "/api/v1/notifications/deliveries";
 const SUPPRESSIONS: &str = "/api/v1/notifications/suppressions";
+const TEMPLATES: &str = "/api/v1/notifications/templates";
 /// Nobody listens there.
 const DOWN: &str = "smtp_host = \"127.0.0.1\"\nsmtp_port = 9\nsmtp_tls = \"none\"\n\
                     from_address = \"no-reply@banyan.test\"\nmax_attempts = 2";
@@ -249,6 +250,43 @@ async fn suppressions_are_listed_and_lifted() {
 }
 
 #[tokio::test]
+async fn mails_can_be_looked_at_before_anybody_gets_one() {
+    let app = App::start().await;
+    let (status, all) = app.admin("GET", TEMPLATES).await;
+    assert_eq!(status, 200);
+    let all = all.as_array().unwrap();
+    assert!(
+        all.iter()
+            .all(|template| template["locales"] == json!(["en", "de"]))
+    );
+    for (query, subject) in [
+        ("", "Welcome to Banyan"),
+        ("?locale=de-AT", "Willkommen bei Banyan"),
+        ("?locale=fr", "Welcome to Banyan"),
+    ] {
+        let (status, mail) = app
+            .admin("GET", &format!("{TEMPLATES}/welcome{query}"))
+            .await;
+        assert_eq!((status, &mail["subject"]), (200, &json!(subject)));
+        assert!(mail["html"].as_str().unwrap().contains("Ada Lovelace"));
+    }
+    for (path, status) in [
+        ("none", 404),
+        ("welcome?language=de", 422),
+        ("..%2Fwelcome", 404),
+    ] {
+        assert_eq!(
+            app.admin("GET", &format!("{TEMPLATES}/{path}")).await.0,
+            status,
+            "{path}"
+        );
+    }
+    let mut conn = app.conn().await;
+    let rows = "SELECT count(*) FROM notification.deliveries";
+    assert_eq!(count(&mut conn, rows).await, 0, "looking sends nothing");
+}
+
+#[tokio::test]
 async fn nobody_but_administrators_sees_any_of_it() {
     let app = App::start().await;
     let ada = app.register("en").await;
@@ -261,6 +299,8 @@ async fn nobody_but_administrators_sees_any_of_it() {
         ("POST", format!("{PATH}/{id}/give-up")),
         ("GET", SUPPRESSIONS.to_owned()),
         ("DELETE", format!("{SUPPRESSIONS}/{id}")),
+        ("GET", TEMPLATES.to_owned()),
+        ("GET", format!("{TEMPLATES}/welcome")),
     ] {
         for token in [
             app.token(ada),
