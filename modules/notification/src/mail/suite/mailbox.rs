@@ -1,43 +1,17 @@
 //! The development mailbox, on a database of its own.
 
 use kernel::World;
-use sqlx::{ConnectOptions, PgPool};
 
 use super::{Arrived, passes, samples};
 use crate::{
     mail::{Mailer, mailbox::MailboxMailer},
-    store,
+    store::{self, test_database::TestDatabase},
 };
 
 #[tokio::test]
 async fn the_mailbox_passes_the_suite() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let data_dir = folder.path().join("postgres");
-    let options = embedded::Options {
-        data_dir,
-        fsync: false,
-        bin_dir: None,
-    };
-    let server = embedded::Server::open(options)
-        .await
-        .expect("PostgreSQL is installed");
-    let mut admin = server
-        .admin()
-        .connect()
-        .await
-        .expect("it takes connections");
-    sqlx::raw_sql("CREATE SCHEMA notification")
-        .execute(&mut admin)
-        .await
-        .expect("a new cluster");
-    crate::MIGRATOR
-        .run(&mut admin)
-        .await
-        .expect("the migrations run");
-    let pool = PgPool::connect_with(server.admin())
-        .await
-        .expect("it takes connections");
-
+    let database = TestDatabase::start().await;
+    let pool = database.pool.clone();
     let mailer = MailboxMailer {
         pool: pool.clone(),
         world: World::system(),
@@ -83,6 +57,6 @@ async fn the_mailbox_passes_the_suite() {
     }
     let mut all = samples().into_iter().map(|(_, arrived)| arrived);
     assert!(all.all(|sample| arrived.contains(&sample)));
-    drop((conn, pool, admin));
-    server.stop().await.expect("it stops");
+    drop(conn);
+    database.stop().await;
 }
