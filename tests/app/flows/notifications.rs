@@ -104,3 +104,104 @@ async fn codes_are_nowhere_in_the_clear() {
         assert_eq!(found, 0, "{table}");
     }
 }
+
+#[tokio::test]
+async fn no_header_of_a_request_changes_where_mails_lead() {
+    let app = TestApp::start().await;
+    let body = json!({ "email": "ada@example.com", "password": crate::support::PASSWORD });
+    let evil = [
+        ("host", "evil.example"),
+        ("forwarded", "host=evil.example;proto=https"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-prefix", "/evil.example"),
+        ("origin", "https://evil.example"),
+        ("referer", "https://evil.example/"),
+        ("user-agent", "<a href=https://evil.example>Firefox</a>"),
+    ];
+    let path = "/api/v1/auth/registrations";
+    let answer = app
+        .send(Method::POST, path, None, Some(body), &evil)
+        .await
+        .expect(202);
+    let mail = app.mail_to("ada@example.com").await;
+    assert!(!mail.to_string().contains("evil.example"), "{mail}");
+    let text = mail["text"].as_str().unwrap();
+    let links: Vec<_> = text
+        .match_indices("http")
+        .map(|(at, _)| &text[at..])
+        .collect();
+    let public_url = app.edge().config.host.server.public_url.to_string();
+    assert!(
+        links.iter().all(|link| link.starts_with(&public_url)),
+        "{text}"
+    );
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    let code = crate::support::six_digits(text);
+    assert!(
+        text.contains(&format!("sign-up/verify?id={id}&code={code}\n")),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn services_send_once_to_those_who_want_it_and_people_do_not_send() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada@example.com").await;
+    let id = app.get("/api/v1/profiles/me", &ada.access_token).await;
+    let id = id.expect(200).json()["user_id"].clone();
+    let request = json!({
+        "recipients": [id],
+        "category": "product",
+        "content": { "title": "News", "body": "Of the shop." },
+    });
+    let key = [("idempotency-key", "news-1")];
+    let send = async |token: &str| {
+        let path = format!("{LIST}/send");
+        app.send(
+            Method::POST,
+            &path,
+            Some(token),
+            Some(request.clone()),
+            &key,
+        )
+        .await
+    };
+    let admin = app.admin("root@example.com").await;
+    for person in [&ada, &admin] {
+        send(&person.access_token).await.problem(403, "forbidden");
+    }
+    let unscoped = app.service_token("shop", "logs:write");
+    send(&unscoped).await.problem(403, "forbidden");
+
+    let shop = app.service_token("shop", "notifications:send");
+    let first = send(&shop).await.expect(202).json();
+    assert_eq!(send(&shop).await.expect(202).json(), first);
+    let mail = app.mail_to("ada@example.com").await;
+    assert_eq!(mail["subject"], "News");
+    let inbox = app.get(LIST, &ada.access_token).await.expect(200).json();
+    assert_eq!(inbox["items"][0]["title"], "News");
+    assert_eq!(inbox["unread_count"], 2);
+
+    // The way out that the mail names, as a mail program takes it: no cookie, no token.
+    let text = mail["text"].as_str().unwrap();
+    let (_, link) = text
+        .split_once("/notifications/unsubscribe?")
+        .expect("a link");
+    let url = format!("{}/notifications/unsubscribe?{}", app.url, link.trim());
+    let one_click = [("List-Unsubscribe", "One-Click")];
+    let answer = app.http.post(url).form(&one_click).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let path = format!("{LIST}/preferences");
+    let now = app.get(&path, &ada.access_token).await.expect(200).json();
+    assert_eq!(now["product"], json!({ "email": false, "in_app": true }));
+
+    // Administrators see what became of it, and nobody else does.
+    let path = format!("{LIST}/deliveries?template=from_service");
+    app.get(&path, &ada.access_token)
+        .await
+        .problem(403, "forbidden");
+    let seen = app.get(&path, &admin.access_token).await.expect(200).json();
+    assert_eq!(seen["items"].as_array().unwrap().len(), 1);
+    assert_eq!(seen["items"][0]["status"], "sent");
+}
