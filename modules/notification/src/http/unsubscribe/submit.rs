@@ -1,6 +1,11 @@
 //! `POST /notifications/unsubscribe`.
 
-use axum::{body::Bytes, extract::State as Shared, http::StatusCode, response::Response};
+use axum::{
+    body::Bytes,
+    extract::{State as Shared, rejection::BytesRejection},
+    http::StatusCode,
+    response::Response,
+};
 use kernel::{Problem, Query};
 use utoipa::ToSchema;
 
@@ -47,8 +52,9 @@ pub(crate) struct UnsubscribeRequest {
 pub(crate) async fn unsubscribe(
     Shared(state): Shared<State>,
     Query(params): Query<UnsubscribeParams>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
+    let body = body.map_err(|_| Problem::payload_too_large())?;
     if !is_one_click(&body) {
         return Err(Problem::malformed(
             "The body must be List-Unsubscribe=One-Click.",
