@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use serde::{Deserialize, Serialize};
 use time::Duration;
 use url::Url;
+use utoipa::ToSchema;
 
 use crate::secret::Secret;
 
@@ -12,7 +13,7 @@ use crate::secret::Secret;
 pub const EXCHANGE: &str = "/browser-sessions/exchange";
 
 /// What the edge asks: by its handle, is the session alive?
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 pub struct ExchangeRequest {
     pub handle: String,
 }
