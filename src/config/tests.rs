@@ -127,3 +127,30 @@ fn nats_without_credentials_is_for_trials() {
     ])
     .unwrap();
 }
+
+#[test]
+fn it_is_said_when_identity_cannot_be_asked() {
+    let gateway = [
+        ("BANYAN__ENVIRONMENT", "development"),
+        ("BANYAN__BUS__TRANSPORT", "nats"),
+        ("BANYAN__MODULES__IDENTITY__AT", "http://127.0.0.1:8081"),
+    ];
+    let internal = (
+        "BANYAN__MODULES__IDENTITY__INTERNAL_AT",
+        "http://127.0.0.1:9081",
+    );
+    let warnings = |variables: &[(&str, &str)]| {
+        let sealing = (
+            "BANYAN__SECRETS__SEALING_KEY",
+            "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=",
+        );
+        let variables = [&gateway[..], &[sealing], variables].concat();
+        load(&variables).unwrap().warnings()
+    };
+    let said = warnings(&[]);
+    assert!(
+        said.len() == 1 && said[0].contains("modules.identity.internal_at"),
+        "{said:?}"
+    );
+    assert!(warnings(&[internal]).is_empty());
+}
