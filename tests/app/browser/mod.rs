@@ -1,5 +1,6 @@
-//! The pages, as somebody with a browser meets them.
+//! The pages, as somebody with a browser meets them. Each picture is in target/screenshots after.
 
 mod chromium;
+mod doors;
 mod sessions;
-mod walk;
+mod walker;

@@ -1,89 +1,12 @@
-//! A walk through every page: in both themes, on a wide screen and on a phone, with scripts and without.
-
-use std::{fs, path::PathBuf};
+//! The pages of sign-up, sign-in and account, as somebody meets them who comes for the first time.
 
 use serde_json::json;
 
-use super::chromium::Browser;
-use crate::support::{PASSWORD, TestApp};
-
-const WIDE: (u32, u32) = (1280, 800);
-const PHONE: (u32, u32) = (390, 844);
-
-/// Somebody with a browser.
-struct Walker {
-    app: TestApp,
-    browser: Browser,
-    axe: String,
-    /// What was wrong, page by page: all of it is told at the end.
-    wrong: Vec<String>,
-}
-
-impl Walker {
-    async fn new() -> Self {
-        let axe = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-tools/axe.min.js");
-        Self {
-            app: TestApp::start().await,
-            browser: Browser::start().await,
-            axe: fs::read_to_string(axe).expect("scripts/install-browser.sh was run"),
-            wrong: Vec::new(),
-        }
-    }
-
-    async fn open(&mut self, path: &str) {
-        // As people know it: cookies are for the host of the address.
-        let url = format!("{}{path}", self.app.url);
-        self.browser.open(&url).await;
-    }
-
-    /// Looks at the present page in each theme and width, and has its faults found.
-    async fn look(&mut self, name: &str) {
-        for (size, (width, height)) in [("wide", WIDE), ("phone", PHONE)] {
-            self.browser.viewport(width, height).await;
-            for theme in ["light", "dark"] {
-                self.browser.theme(theme).await;
-                self.inspect(&format!("{name}-{size}-{theme}")).await;
-            }
-        }
-        self.browser.viewport(WIDE.0, WIDE.1).await;
-        self.browser.theme("light").await;
-        let complaints = std::mem::take(&mut self.browser.complaints);
-        let said = complaints
-            .into_iter()
-            .map(|said| format!("{name} says {said}"));
-        self.wrong.extend(said);
-    }
-
-    async fn inspect(&mut self, name: &str) {
-        let wider = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
-        if self.browser.run(wider).await != 0 {
-            self.wrong.push(format!("{name} is wider than its screen"));
-        }
-        let axe = format!(
-            "if (!window.axe) {{ {} }}; axe.run(document, {{ resultTypes: ['violations'] }}).then(\
-             found => found.violations.map(v => v.id + ': ' + v.help + ' at ' + \
-             v.nodes.map(n => n.target.join(' ')).join(', ')))",
-            self.axe
-        );
-        let found = self.browser.run(&axe).await;
-        for violation in found.as_array().expect("a list") {
-            self.wrong
-                .push(format!("{name}: {}", violation.as_str().unwrap()));
-        }
-        let picture = self.browser.screenshot().await;
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
-        fs::create_dir_all(&folder).expect("a folder");
-        fs::write(folder.join(format!("{name}.png")), picture).expect("a file");
-    }
-
-    fn done(self) -> TestApp {
-        assert!(self.wrong.is_empty(), "{:#?}", self.wrong);
-        self.app
-    }
-}
+use super::walker::Walker;
+use crate::support::PASSWORD;
 
 #[tokio::test]
-async fn every_page_of_people_is_as_it_should_be() {
+async fn from_sign_up_to_a_forgotten_password() {
     let mut walker = Walker::new().await;
     for (name, path) in [
         ("sign-in", "/sign-in"),
