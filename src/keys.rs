@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use contracts::identity::{
-    self, ServiceDisabled, ServiceSecretRotated, SessionEnded, SigningKeyPublished,
+    self, RoleRevoked, ServiceDisabled, ServiceSecretRotated, SessionEnded, SigningKeyPublished,
     SigningKeyRetired,
 };
 use kernel::{Broadcast, Envelope, Event, EventBus, Verifier, World};
@@ -56,6 +56,7 @@ pub async fn try_follow(app: &App) -> anyhow::Result<()> {
             SigningKeyPublished::TYPE,
             SigningKeyRetired::TYPE,
             SessionEnded::TYPE,
+            RoleRevoked::TYPE,
             ServiceSecretRotated::TYPE,
             ServiceDisabled::TYPE,
         ],
@@ -85,6 +86,14 @@ fn apply(verifier: &Verifier, event: &Envelope) -> anyhow::Result<()> {
         SessionEnded::TYPE => {
             let ended: SessionEnded = serde_json::from_str(data)?;
             verifier.deny_session(ended.session_id, ended.tokens_expire_at.unix_timestamp());
+        }
+        RoleRevoked::TYPE => {
+            let revoked: RoleRevoked = serde_json::from_str(data)?;
+            verifier.deny_subject(
+                &revoked.user_id.to_string(),
+                revoked.tokens_revoked_until.unix_timestamp(),
+                revoked.tokens_expire_at.unix_timestamp(),
+            );
         }
         ServiceSecretRotated::TYPE => {
             let rotated: ServiceSecretRotated = serde_json::from_str(data)?;

@@ -6,13 +6,16 @@ const dateTime = new Intl.DateTimeFormat(document.documentElement.lang, {
   dateStyle: "medium",
   timeStyle: "short",
 });
-for (const time of document.querySelectorAll("time[datetime]")) {
-  const at = new Date(time.dateTime);
-  if (!Number.isNaN(at.valueOf())) {
-    time.title = time.dateTime;
-    time.textContent = dateTime.format(at);
+function showTimes(part) {
+  for (const time of part.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    if (!Number.isNaN(at.valueOf())) {
+      time.title = time.dateTime;
+      time.textContent = dateTime.format(at);
+    }
   }
 }
+showTimes(document);
 
 // What cannot be undone asks first: <form data-confirm="Delete the account?">.
 for (const form of document.querySelectorAll("form[data-confirm]")) {
@@ -47,4 +50,26 @@ for (const button of document.querySelectorAll("button[data-reveal]")) {
 // Where people are, for accounts that begin here.
 for (const field of document.querySelectorAll("input[data-time-zone]")) {
   field.value = Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";
+}
+
+// Search as you type: <form data-live="#found">. What comes takes the place of what the selector finds.
+for (const form of document.querySelectorAll("form[data-live]")) {
+  let latest = 0;
+  let timer;
+  const search = async () => {
+    const asked = ++latest;
+    const url = new URL(form.action);
+    url.search = new URLSearchParams(new FormData(form));
+    const answer = await fetch(url, { headers: { accept: "text/html" } });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const found = page.querySelector(form.dataset.live);
+    if (asked !== latest || !found) return;
+    document.querySelector(form.dataset.live).replaceWith(found);
+    history.replaceState(null, "", url);
+    showTimes(found);
+  };
+  form.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => search().catch(() => {}), 150);
+  });
 }

@@ -94,7 +94,9 @@ async fn every_route_asks_for_a_token_or_is_on_the_public_list() {
         }
         let path = route
             .path
-            .replace("{id}", "00000000-0000-7000-8000-000000000000");
+            .replace("{id}", "00000000-0000-7000-8000-000000000000")
+            .replace("{role}", "admin")
+            .replace("{act}", "suspend");
         assert!(
             !path.contains('{'),
             "{path} has a parameter that this test does not fill"

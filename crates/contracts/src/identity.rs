@@ -105,6 +105,10 @@ event!(
 pub struct RoleRevoked {
     pub user_id: UserId,
     pub role: String,
+    /// Access tokens issued until then still name it, and are no longer good.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String")]
+    pub tokens_revoked_until: OffsetDateTime,
     /// Access tokens that still name the role may be met until then.
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "String")]

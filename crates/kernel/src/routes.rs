@@ -88,6 +88,8 @@ pub struct Route {
     pub path: String,
     pub access: Access,
     pub class: Class,
+    /// For browsers, and so no part of the API's description.
+    pub is_page: bool,
     pub deprecation: Option<Deprecation>,
 }
 
@@ -233,6 +235,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         let mut router = OpenApiRouter::new();
         let mut table = Vec::new();
         for entry in self.entries {
+            let is_page = matches!(entry.handlers, Handlers::Page(..));
             let mut note = |method: Method, path: &str| {
                 let class = match Class::of(&method) {
                     Class::Write if entry.guessable => Class::Auth,
@@ -243,6 +246,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
                     path: path.to_owned(),
                     access: entry.access,
                     class,
+                    is_page,
                     deprecation: entry.deprecation,
                 });
             };

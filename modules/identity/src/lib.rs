@@ -7,20 +7,21 @@
 //!   `identity.services`, programs that sign in with a secret; `identity.signing_keys`;
 //!   `identity.setup_codes`, for the first administrator.
 //! - **Publishes** ([`events`]) what has to be mailed (`VerificationRequested`,
-//!   `RegistrationAttempted`, `CodeRequested`), `UserRegistered`, `RoleGranted`, `PasswordChanged`,
-//!   `SessionStarted`, `SessionEnded`, `LoginFailed`, `ServiceRegistered`, `ServiceSecretRotated`,
+//!   `RegistrationAttempted`, `CodeRequested`), `UserRegistered`, `RoleGranted`, `RoleRevoked`,
+//!   `PasswordChanged`, `UserSuspended`, `UserReinstated`, `SessionStarted`, `SessionEnded`, `LoginFailed`, `ServiceRegistered`, `ServiceSecretRotated`,
 //!   `ServiceDisabled`, `SigningKeyPublished`, `SigningKeyRetired` and, on request, `UserRestated`.
 //! - **Listens** to nobody.
 //! - **Serves** under `/api/v1/auth`: `registrations`, `registrations/{id}/verify` and `…/resend`,
 //!   `login`, `login/code` and `…/verify`, `refresh`, `logout`, `me`, `sessions`, `password/forgot`,
-//!   `…/reset` and `…/change`; `/oauth/token` for services; the key set at `/.well-known/jwks.json`; the
-//!   pages of sign-up, sign-in, account and `/setup`. On the command line: `banyan user create-admin` and
+//!   `…/reset` and `…/change`; `/oauth/token` for services; `/api/v1/users` for administrators; the
+//!   key set at `/.well-known/jwks.json`; the pages of sign-up, sign-in, account and `/setup`. On the command line: `banyan user create-admin` and
 //!   `list`, `banyan service create`, `list`, `rotate` and `disable`.
 //!
 //! Whether an address has an account is told to nobody who has not proven it: registering, asking for
 //! a code and signing in with a wrong password answer and take time alike either way.
 
 mod accounts;
+mod administration;
 mod codes;
 mod config;
 mod domain;
@@ -112,6 +113,7 @@ impl kernel::Module for Module {
     fn prefixes(&self) -> &'static [&'static str] {
         &[
             "/api/v1/auth",
+            "/api/v1/users",
             "/oauth",
             "/.well-known/jwks.json",
             "/setup",
@@ -120,6 +122,7 @@ impl kernel::Module for Module {
             "/sign-up",
             "/password",
             "/account",
+            "/admin/users",
         ]
     }
 

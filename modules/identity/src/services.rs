@@ -12,7 +12,7 @@ use crate::{
 
 /// How far apart the clocks of two instances may be: one that is ahead must not have issued a token
 /// that a revocation of just now does not meet.
-const CLOCK_SKEW: Duration = Duration::seconds(5);
+pub(crate) const CLOCK_SKEW: Duration = Duration::seconds(5);
 
 /// False when the id is taken: then nothing happened.
 pub(crate) async fn register(
@@ -68,6 +68,6 @@ pub(crate) async fn disable(
 }
 
 /// Whatever their life was configured to be where they were issued, by a clock somewhat ahead.
-fn tokens_expire_at(now: OffsetDateTime) -> OffsetDateTime {
+pub(crate) fn tokens_expire_at(now: OffsetDateTime) -> OffsetDateTime {
     now + MAX_ACCESS_TOKEN_TTL + CLOCK_SKEW
 }

@@ -3,4 +3,5 @@
 mod chromium;
 mod doors;
 mod sessions;
+mod users;
 mod walker;

@@ -32,6 +32,12 @@ pub(crate) enum Error {
     RegistrationClosed,
     #[error("there is no such thing of the caller's")]
     NotFound,
+    /// Administrators do not shut themselves out.
+    #[error("this is the caller's own account")]
+    OwnAccount,
+    /// Not any more: the token still says so.
+    #[error("the caller is no administrator")]
+    NoAdministrator,
     #[error("the refresh token is not valid")]
     InvalidRefreshToken,
     /// The access token is good, but what it stands for is gone.
@@ -94,6 +100,13 @@ impl From<Error> for Problem {
             )
             .detail("Ask whoever looks after this installation for an account."),
             Error::NotFound => Self::not_found(),
+            Error::OwnAccount => Self::new(
+                StatusCode::CONFLICT,
+                "own-account",
+                "This is your own account",
+            )
+            .detail("Another administrator has to do it, so that there is always one."),
+            Error::NoAdministrator => Self::forbidden("This needs the role admin."),
             Error::InvalidRefreshToken => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "invalid-refresh-token",

@@ -15,6 +15,7 @@ mod sessions;
 mod setup;
 mod token;
 mod tokens;
+mod users;
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use kernel::{Access, Routes, routes::Deprecation};
 use time::macros::date;
 use utoipa_axum::routes;
 
-use crate::State;
+use crate::{State, domain::ADMIN};
 
 /// Services signed in below `/api/v1/auth` before `/oauth` was there.
 const TOKEN_BEFORE: Deprecation = Deprecation {
@@ -32,7 +33,7 @@ const TOKEN_BEFORE: Deprecation = Deprecation {
 };
 
 pub(crate) fn routes() -> Routes<Arc<State>> {
-    use Access::{Authenticated, Public};
+    use Access::{Authenticated, Public, Role};
 
     let routes = Routes::new()
         .route(Public, routes!(registrations::register::register))
@@ -70,6 +71,15 @@ pub(crate) fn routes() -> Routes<Arc<State>> {
         .guessable()
         .deprecated(TOKEN_BEFORE)
         .route(Authenticated, routes!(me::me))
+        .route(Role(ADMIN), routes!(users::list::list_users))
+        .route(Role(ADMIN), routes!(users::get::get_user))
+        .route(Role(ADMIN), routes!(users::act::suspend_user))
+        .route(Role(ADMIN), routes!(users::act::reinstate_user))
+        .route(Role(ADMIN), routes!(users::act::sign_out_user))
+        .route(
+            Role(ADMIN),
+            routes!(users::roles::grant_role, users::roles::revoke_role),
+        )
         .route(Public, routes!(jwks::jwks))
         .route(Public, routes!(setup::form::form, setup::submit::submit))
         .guessable()
@@ -110,6 +120,13 @@ mod tests {
                 "POST /oauth/token Public",
                 "POST /api/v1/auth/token Public",
                 "GET /api/v1/auth/me Authenticated",
+                "GET /api/v1/users Role(\"admin\")",
+                "GET /api/v1/users/{id} Role(\"admin\")",
+                "POST /api/v1/users/{id}/suspend Role(\"admin\")",
+                "POST /api/v1/users/{id}/reinstate Role(\"admin\")",
+                "POST /api/v1/users/{id}/sign-out Role(\"admin\")",
+                "PUT /api/v1/users/{id}/roles/{role} Role(\"admin\")",
+                "DELETE /api/v1/users/{id}/roles/{role} Role(\"admin\")",
                 "GET /.well-known/jwks.json Public",
                 "GET /setup Public",
                 "POST /setup Public",
@@ -133,6 +150,9 @@ mod tests {
                 "GET /account/sessions Authenticated",
                 "POST /account/sessions/end-others Authenticated",
                 "POST /account/sessions/{id}/end Authenticated",
+                "GET /admin/users Role(\"admin\")",
+                "GET /admin/users/{id} Role(\"admin\")",
+                "POST /admin/users/{id}/{act} Role(\"admin\")",
                 "GET /account/password Authenticated",
                 "POST /account/password Authenticated",
             ]

@@ -1,5 +1,6 @@
 //! All the SQL.
 
+pub(crate) mod administration;
 pub(crate) mod codes;
 pub(crate) mod failures;
 pub(crate) mod familiar_clients;

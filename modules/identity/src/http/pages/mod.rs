@@ -17,15 +17,16 @@ mod sign_out;
 mod sign_up;
 mod sign_up_verify;
 mod texts;
+mod users;
 
 use std::sync::Arc;
 
 use kernel::{
-    Access, Routes,
+    Access, Routes, Text,
     fragment::{Area, NavItem},
 };
 
-use crate::State;
+use crate::{State, domain::ADMIN};
 
 pub(crate) const NAVIGATION: &[NavItem] = &[
     NavItem {
@@ -41,6 +42,12 @@ pub(crate) const NAVIGATION: &[NavItem] = &[
         position: 40,
     },
     NavItem {
+        area: Area::Admin,
+        path: "/admin/users",
+        title: Text::new("Users", "Benutzer"),
+        position: 20,
+    },
+    NavItem {
         area: Area::Account,
         path: "/account/password",
         title: texts::PASSWORD,
@@ -49,7 +56,7 @@ pub(crate) const NAVIGATION: &[NavItem] = &[
 ];
 
 pub(crate) fn add(routes: Routes<Arc<State>>) -> Routes<Arc<State>> {
-    use Access::{Authenticated, Public};
+    use Access::{Authenticated, Public, Role};
 
     routes
         .page(Public, "/sign-in", sign_in::page)
@@ -82,6 +89,9 @@ pub(crate) fn add(routes: Routes<Arc<State>>) -> Routes<Arc<State>> {
             sessions::end_others,
         )
         .form(Authenticated, "/account/sessions/{id}/end", sessions::end)
+        .page(Role(ADMIN), "/admin/users", users::list)
+        .page(Role(ADMIN), "/admin/users/{id}", users::user)
+        .form(Role(ADMIN), "/admin/users/{id}/{act}", users::act)
         .page(Authenticated, "/account/password", password::page)
         .form(Authenticated, "/account/password", password::submit)
         .guessable()
