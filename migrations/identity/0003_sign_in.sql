@@ -49,7 +49,9 @@ CREATE TABLE identity.failures (
     -- So many cost nothing.
     free          integer     NOT NULL,
     failed_at     timestamptz NOT NULL,
-    blocked_until timestamptz NOT NULL
+    -- None while failures cost no pause: an instance whose clock is a little behind must not take the
+    -- time of a failure for one.
+    blocked_until timestamptz
 ) WITH (fillfactor = 70);
 -- The purge.
 CREATE INDEX failures_failed_at_idx ON identity.failures (failed_at);

@@ -159,14 +159,14 @@ impl Config {
                     .check(
                         "free_failures_per_account",
                         keys.free_failures_per_account,
-                        1..=1_000,
+                        1..=1_000_000,
                     )?
                     .cast_signed(),
                 free_per_network: bounds
                     .check(
                         "free_failures_per_network",
                         keys.free_failures_per_network,
-                        1..=100_000,
+                        1..=1_000_000,
                     )?
                     .cast_signed(),
                 pauses: Pauses {

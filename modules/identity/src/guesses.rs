@@ -103,14 +103,10 @@ impl Guess {
     }
 
     /// It was right: the account's count ends, and the network loses what this guess cost it.
-    pub(crate) async fn succeeded(
-        &self,
-        conn: &mut PgConnection,
-        now: OffsetDateTime,
-    ) -> Result<(), sqlx::Error> {
+    pub(crate) async fn succeeded(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         store::failures::forget(conn, &self.account.key).await?;
         if let Some(network) = self.network.as_ref().filter(|_| self.counted) {
-            store::failures::take_back(conn, &network.key, now).await?;
+            store::failures::take_back(conn, &network.key).await?;
         }
         Ok(())
     }

@@ -92,7 +92,7 @@ pub(crate) async fn start(
         others,
     } = begun.ok_or(Error::InvalidCredentials)?;
     if let Some(guess) = guess {
-        guess.succeeded(tx, now).await?;
+        guess.succeeded(tx).await?;
     }
     tx.publish(&SessionStarted {
         user_id,

@@ -146,3 +146,18 @@ async fn codes_cannot_be_guessed_by_asking_for_many() {
     assert_eq!(refused, 8);
     app.settle().await;
 }
+
+#[tokio::test]
+async fn a_clock_that_is_behind_takes_no_failure_for_a_pause() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    let ahead = TestApp::on(&app.databases, &[]).await;
+    ahead.clock.advance(Duration::seconds(2));
+    login(&ahead, "ada@example.com", "wrong wrong wrong", "ours/1.0")
+        .await
+        .problem(401, "invalid-credentials");
+    login(&app, "ada@example.com", PASSWORD, "ours/1.0")
+        .await
+        .expect(200);
+    app.settle().await;
+}

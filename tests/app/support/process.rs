@@ -43,6 +43,9 @@ pub fn banyan(data_dir: &Path) -> Command {
         .env("BANYAN__IDENTITY__HASH_MEMORY_KIB", "8192")
         .env("BANYAN__IDENTITY__HASH_PASSES", "1")
         .env("BANYAN__IDENTITY__MAX_REGISTRATIONS_PER_ADDRESS", "100")
+        // Loads have wrong passwords in them, all from one network.
+        .env("BANYAN__IDENTITY__FREE_FAILURES_PER_ACCOUNT", "1000000")
+        .env("BANYAN__IDENTITY__FREE_FAILURES_PER_NETWORK", "1000000")
         .env("BANYAN__NOTIFICATION__SMTP_TIMEOUT_SECONDS", "1")
         .env("BANYAN__SERVER__OPERATIONS_LISTEN", "127.0.0.1:0")
         .env("BANYAN__BUS__LEASE_SECONDS", "2")

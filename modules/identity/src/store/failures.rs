@@ -30,7 +30,7 @@ pub(crate) async fn count(
     let free: Vec<i32> = counters.iter().map(|c| c.free).collect();
     let done = sqlx::query!(
         "INSERT INTO identity.failures AS f (key, free, failures, failed_at, blocked_until)
-         SELECT key, free, 1, $3, $3
+         SELECT key, free, 1, $3, NULL
            FROM unnest($1::bytea[], $2::int[]) AS counters (key, free)
           ORDER BY key
          ON CONFLICT (key) DO UPDATE
@@ -38,11 +38,11 @@ pub(crate) async fn count(
                 failures = CASE WHEN f.failed_at < $4 THEN 1 ELSE f.failures + 1 END,
                 failed_at = $3,
                 blocked_until = CASE
-                    WHEN f.failed_at < $4 OR f.failures < excluded.free THEN $3
+                    WHEN f.failed_at < $4 OR f.failures < excluded.free THEN NULL
                     ELSE $3 + make_interval(
                         secs => least($5, power(2, least(f.failures - excluded.free, 30))))
                 END
-          WHERE f.blocked_until <= $3",
+          WHERE f.blocked_until IS NULL OR f.blocked_until <= $3",
         &keys,
         &free,
         now,
@@ -79,17 +79,12 @@ pub(crate) async fn forget(conn: &mut PgConnection, key: &[u8; 32]) -> Result<()
 }
 
 /// Takes back one failure that was counted before the guess turned out right.
-pub(crate) async fn take_back(
-    conn: &mut PgConnection,
-    key: &[u8; 32],
-    now: OffsetDateTime,
-) -> Result<(), sqlx::Error> {
+pub(crate) async fn take_back(conn: &mut PgConnection, key: &[u8; 32]) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE identity.failures
-            SET failures = greatest(failures - 1, 0), blocked_until = least(blocked_until, $2)
+            SET failures = greatest(failures - 1, 0), blocked_until = NULL
           WHERE key = $1",
-        &key[..],
-        now
+        &key[..]
     )
     .execute(conn)
     .await?;

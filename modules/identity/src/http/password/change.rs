@@ -107,7 +107,7 @@ pub(crate) async fn change(
         return Err(wrong());
     }
     if let Some(guess) = holder.guess {
-        guess.succeeded(&mut tx, now).await?;
+        guess.succeeded(&mut tx).await?;
     }
     let reason = SessionEnd::PasswordChanged;
     sessions::end_all(&mut tx, caller.id, Some(caller.session), reason).await?;
