@@ -45,6 +45,12 @@ pub async fn ready(State(gateway): State<Arc<Gateway>>, Query(asked): Query<Aske
     if asked.is_some_and(|module| gateway.app.slot(module).is_none()) {
         return not_here().into_response();
     }
+    let (code, body) = readiness(&gateway, asked).await;
+    (code, axum::Json(body)).into_response()
+}
+
+/// How every module is, or one of this process.
+pub async fn readiness(gateway: &Gateway, asked: Option<&str>) -> (StatusCode, Value) {
     let results = gateway.checks.latest(gateway.app.slots()).await;
     let mut modules = Map::new();
     let verifies = gateway.app.verifier.is_ready();
@@ -94,7 +100,7 @@ pub async fn ready(State(gateway): State<Arc<Gateway>>, Query(asked): Query<Aske
             "reason": "the events of identity, its keys among them, cannot be read",
         });
     }
-    (code, axum::Json(body)).into_response()
+    (code, body)
 }
 
 /// Said to a gateway whose configuration is wrong: its requests would be as well.

@@ -66,6 +66,7 @@ use crate::{
     pages::{
         self, Pages, Visit, assets,
         browser::{Browser, BrowserSessions},
+        overview,
     },
     work::Roles,
 };
@@ -129,6 +130,7 @@ impl Gateway {
             .expect("the document is plain data");
         let own = Router::new()
             .route("/", get(index))
+            .route("/admin", get(overview::serve))
             .route("/static/{digest}/{name}", get(assets::serve))
             .route("/health/live", get(health::live))
             .route("/health/ready", get(health::ready))

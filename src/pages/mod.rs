@@ -6,6 +6,7 @@
 
 pub mod assets;
 pub mod browser;
+pub mod overview;
 mod shell;
 mod texts;
 

@@ -17,6 +17,9 @@ async fn administrators_find_people_and_shut_them_out() {
     }
     let bob = walker.app.login("bob@example.com").await;
     walker.sign_in_admin().await;
+    walker.open("/admin").await;
+    assert!(walker.browser.text().await.contains("ready"));
+    walker.look("admin").await;
     walker.open("/admin/users").await;
     walker.look("admin-users").await;
     walker.open("/admin/users?q=nobody").await;
@@ -33,6 +36,17 @@ async fn administrators_find_people_and_shut_them_out() {
     let me = walker.app.get(ME, &bob.access_token).await;
     me.problem(401, "invalid-token");
     let app = walker.done();
+    app.settle().await;
+}
+
+#[tokio::test]
+async fn the_overview_is_for_administrators() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada@example.com").await;
+    let of = async |token| app.send(Method::GET, "/admin", token, None, &[]).await;
+    of(None).await.problem(401, "unauthorized");
+    of(Some("not.a.token")).await.problem(401, "invalid-token");
+    of(Some(&ada.access_token)).await.problem(403, "forbidden");
     app.settle().await;
 }
 
