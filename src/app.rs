@@ -269,6 +269,7 @@ impl App {
             secrets: kernel::Secrets::for_module(&self.keys.master, &self.keys.sealing, name),
             verifier: Arc::clone(&self.verifier),
             public_url: self.config.host.server.public_url.clone(),
+            product_name: self.config.host.server.product_name.as_str().into(),
             serving: false,
             development: self.config.development(),
             modules: MODULES.iter().map(|m| m.name().to_owned()).collect(),

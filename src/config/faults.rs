@@ -28,6 +28,14 @@ impl Config {
             "server.public_url must begin with http:// or https://"
         );
         let server = &host.server;
+        // A mail's subject and sender take it up: it is one line.
+        let name = &server.product_name;
+        need!(
+            !name.trim().is_empty()
+                && name.chars().count() <= 60
+                && !name.chars().any(char::is_control),
+            "server.product_name must be a line of 1 to 60 characters"
+        );
         for (key, value, range) in [
             (
                 "database.pool_size",

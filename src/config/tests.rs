@@ -95,6 +95,16 @@ fn a_service_has_id_and_secret_and_signs_in_below_the_public_url() {
 }
 
 #[test]
+fn the_product_has_a_name_of_one_line() {
+    let long = "x".repeat(61);
+    for name in ["", " ", "a\nBcc: b", &long] {
+        let error = load(&[("BANYAN__SERVER__PRODUCT_NAME", name)]).unwrap_err();
+        assert!(error.to_string().contains("server.product_name"), "{error}");
+    }
+    assert!(load(&[("BANYAN__SERVER__PRODUCT_NAME", "Ben & Jerry")]).is_ok());
+}
+
+#[test]
 fn a_database_of_ones_own_needs_its_secrets() {
     let error = load(&[("BANYAN__DATABASE__URL", "postgres://db/banyan")]).unwrap_err();
     assert!(error.to_string().contains("role_secret"));

@@ -77,6 +77,8 @@ pub struct Context {
     pub verifier: Arc<Verifier>,
     /// How people reach this installation: the only base of links in mails. Never the Host header.
     pub public_url: Url,
+    /// What people know it by, in pages and mails.
+    pub product_name: Arc<str>,
     /// Is the module to serve? Else it was started for a command, and leaves no traces: no setup code,
     /// nothing for people at the terminal.
     pub serving: bool,

@@ -19,7 +19,6 @@ use crate::domain::{Backoff, MailAddress};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     mailer: MailerChoice,
-    pub(crate) product_name: String,
     pub(crate) from_address: String,
     from_name: String,
     pub(crate) smtp_host: String,
@@ -102,14 +101,8 @@ impl Config {
                 "from_address must be a mail address, such as no-reply@example.org",
             ),
             (
-                [&self.product_name, &self.from_name]
-                    .iter()
-                    .any(|name| name.chars().count() > 60 || name.chars().any(char::is_control)),
-                "product_name and from_name must be a line of at most 60 characters",
-            ),
-            (
-                self.product_name.trim().is_empty(),
-                "product_name must not be empty",
+                self.from_name.chars().count() > 60 || self.from_name.chars().any(char::is_control),
+                "from_name must be a line of at most 60 characters",
             ),
             (
                 signs_in && self.smtp_tls == SmtpTls::None && !local,
@@ -197,9 +190,9 @@ impl Config {
         }
     }
 
-    pub(crate) fn sender_name(&self) -> &str {
+    pub(crate) fn sender_name<'a>(&'a self, product: &'a str) -> &'a str {
         if self.from_name.is_empty() {
-            &self.product_name
+            product
         } else {
             &self.from_name
         }

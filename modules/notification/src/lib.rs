@@ -118,7 +118,7 @@ impl kernel::Module for Module {
         let mailer = mail::mailer(&config, &context)?;
         let (db, world) = (context.db.clone(), context.world.clone());
         let frame = Frame {
-            product: config.product_name.clone(),
+            product: context.product_name.to_string(),
             public_url: context.public_url.clone(),
         };
 

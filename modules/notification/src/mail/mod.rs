@@ -87,11 +87,13 @@ pub(crate) trait Mailer: Send + Sync {
 pub(crate) fn mailer(config: &Config, context: &Context) -> Result<Box<dyn Mailer>, ConfigError> {
     Ok(
         match config.mailer_kind(context.development, &context.config)? {
-            MailerKind::Smtp => Box::new(SmtpMailer::new(config).map_err(|error| {
-                context
-                    .config
-                    .error(format!("SMTP cannot be used: {error:#}"))
-            })?),
+            MailerKind::Smtp => Box::new(SmtpMailer::new(config, &context.product_name).map_err(
+                |error| {
+                    context
+                        .config
+                        .error(format!("SMTP cannot be used: {error:#}"))
+                },
+            )?),
             MailerKind::Mailbox => Box::new(MailboxMailer {
                 pool: context.db.pool().clone(),
                 world: context.world.clone(),

@@ -35,7 +35,7 @@ pub(crate) struct SmtpMailer {
 }
 
 impl SmtpMailer {
-    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) fn new(config: &Config, product: &str) -> anyhow::Result<Self> {
         let host = config.smtp_host.clone();
         let mut tls = TlsParameters::builder(host.clone());
         if let Some(file) = config.smtp_ca_file() {
@@ -66,7 +66,7 @@ impl SmtpMailer {
         let address = MailAddress::parse(&config.from_address)
             .context("from_address is not a mail address")?;
         let from = Mailbox::new(
-            Some(header_text(config.sender_name())),
+            Some(header_text(config.sender_name(product))),
             to_lettre(&address)?,
         );
         Ok(Self {

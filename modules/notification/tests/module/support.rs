@@ -160,6 +160,7 @@ impl App {
             secrets: Secrets::for_module(&master, &sealing, "notification"),
             verifier: Arc::new(verifier),
             public_url: "http://localhost:8080".parse().expect("a URL"),
+            product_name: "Banyan".into(),
             serving: true,
             development: true,
             modules: Arc::new(MODULES.map(str::to_owned)),

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use kernel::{Path, Problem, Query, UserId};
+use kernel::{Path, Problem, Query, UserId, etag::Condition};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use crate::{
     State,
     blobs::Key,
     domain::AvatarSize,
-    http::{etag::Condition, put_avatar::no_store, view::PictureBytes},
+    http::{put_avatar::no_store, view::PictureBytes},
     store,
 };
 

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use axum::{
     extract::State as Shared,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
     response::Response,
 };
-use kernel::{FieldError, Json, Problem, principal::CurrentUser};
+use kernel::{
+    FieldError, Json, Problem, UserId,
+    etag::{Condition, precondition_failed, precondition_required},
+    principal::CurrentUser,
+};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -15,11 +19,12 @@ use utoipa::ToSchema;
 use crate::{
     State,
     domain::{
-        Audience, Bio, Changes, DisplayName, Field, Invalid, Link, Locale, TimeZone, Visible,
+        Audience, Bio, Changes, DisplayName, Field, Invalid, Link, Locale, Profile, TimeZone,
+        Visible,
     },
     edit,
     http::{
-        etag::{self, Condition},
+        etag,
         get_me::no_profile,
         view::{self, ProfileView},
     },
@@ -33,43 +38,43 @@ pub(crate) struct PatchRequest {
     /// null clears it.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 100)]
-    display_name: Option<Option<String>>,
+    pub(super) display_name: Option<Option<String>>,
     /// null clears it.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 2000)]
-    bio: Option<Option<String>>,
+    pub(super) bio: Option<Option<String>>,
     /// BCP 47, without extensions. Cannot be cleared.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = String, max_length = 35)]
-    locale: Option<Option<String>>,
+    pub(super) locale: Option<Option<String>>,
     /// IANA. Cannot be cleared.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = String, max_length = 64)]
-    time_zone: Option<Option<String>>,
+    pub(super) time_zone: Option<Option<String>>,
     /// The whole list; null empties it.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<Vec<LinkRequest>>, max_items = 10)]
-    links: Option<Option<Vec<LinkRequest>>>,
+    pub(super) links: Option<Option<Vec<LinkRequest>>>,
     /// Merged into what is there: null takes a member away, and in place of the object all of them. At
     /// most 8192 bytes, 100 keys, 5 levels.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<Object>)]
-    attributes: Option<Option<Map<String, Value>>>,
+    pub(super) attributes: Option<Option<Map<String, Value>>>,
     /// Merged into what is there: null is the default, which is `members` for the avatar and `private`
     /// for all else.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<VisibilityRequest>)]
-    visibility: Option<Option<BTreeMap<Field, Option<Audience>>>>,
+    pub(super) visibility: Option<Option<BTreeMap<Field, Option<Audience>>>>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LinkRequest {
     #[schema(min_length = 1, max_length = 50)]
-    label: String,
+    pub(super) label: String,
     /// `https:`, `http:` or `mailto:`, without user name or password.
     #[schema(max_length = 500)]
-    url: String,
+    pub(super) url: String,
 }
 
 /// Who is to see each field.
@@ -170,7 +175,7 @@ fn visibility(given: Option<BTreeMap<Field, Option<Audience>>>) -> Vec<(Field, A
 }
 
 #[derive(Debug, thiserror::Error)]
-enum PatchError {
+pub(super) enum PatchError {
     #[error("the edit does not say which version it is of")]
     NoCondition,
     #[error("the profile is at another version")]
@@ -179,20 +184,18 @@ enum PatchError {
     Missing,
     #[error("some fields are not valid")]
     Invalid(Vec<FieldError>),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
 }
 
 impl From<PatchError> for Problem {
     fn from(error: PatchError) -> Self {
         match error {
-            PatchError::NoCondition => Self::new(
-                StatusCode::PRECONDITION_REQUIRED,
-                "precondition-required",
-                "The edit must say which version it is of",
-            )
-            .detail("Send the ETag of the profile you read as If-Match."),
-            PatchError::Stale => etag::stale(),
+            PatchError::NoCondition => precondition_required(),
+            PatchError::Stale => precondition_failed(),
             PatchError::Missing => no_profile(),
             PatchError::Invalid(errors) => Self::validation(errors),
+            PatchError::Database(error) => error.into(),
         }
     }
 }
@@ -235,20 +238,31 @@ pub(crate) async fn patch_me(
     Json(request): Json<PatchRequest>,
 ) -> Result<Response, Problem> {
     let condition = Condition::strong(&headers, header::IF_MATCH).ok_or(PatchError::NoCondition)?;
+    let profile = patch(&state, user.id, &condition, request).await?;
+    Ok(view::own(&state, profile))
+}
+
+/// Edits a profile, if it is still the one that the condition names.
+pub(super) async fn patch(
+    state: &State,
+    user_id: UserId,
+    condition: &Condition,
+    request: PatchRequest,
+) -> Result<Profile, PatchError> {
     let changes = request.parse().map_err(PatchError::Invalid)?;
 
     let mut tx = state.db.begin().await?;
-    let old = store::profiles::lock(&mut tx, user.id).await?;
+    let old = store::profiles::lock(&mut tx, user_id).await?;
     let old = old.ok_or(PatchError::Missing)?;
     if !condition.holds(&etag::of_profile(&old)) {
-        return Err(PatchError::Stale.into());
+        return Err(PatchError::Stale);
     }
     let new = old
         .edited(changes)
         .map_err(|invalid| PatchError::Invalid(vec![FieldError::new("/attributes", invalid)]))?;
-    let profile = edit::save(&state, &mut tx, &old, new).await?;
+    let profile = edit::save(state, &mut tx, &old, new).await?;
     tx.commit().await?;
-    Ok(view::own(&state, profile))
+    Ok(profile)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use kernel::{UserId, mime};
+use kernel::{UserId, etag::Condition, mime};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use crate::{
     State,
     domain::{Audience, Field, Link, Profile},
-    http::etag::{self, Condition},
+    http::etag,
 };
 
 /// What a person tells of themselves.

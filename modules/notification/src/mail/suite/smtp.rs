@@ -67,7 +67,7 @@ impl Server {
              {overrides}",
             self.port
         ));
-        SmtpMailer::new(&config.expect("a valid configuration")).expect("a mailer")
+        SmtpMailer::new(&config.expect("a valid configuration"), "Banyan").expect("a mailer")
     }
 }
 
