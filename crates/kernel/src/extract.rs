@@ -1,8 +1,10 @@
 //! Extractors that refuse with a problem document; axum's own refuse with plain text.
 
 use axum::{
+    body::Bytes,
     extract::{
-        FromRequest, FromRequestParts, Request,
+        DefaultBodyLimit, FromRequest, FromRequestParts, Multipart, Request,
+        multipart::MultipartError,
         rejection::{JsonRejection, PathRejection, QueryRejection},
     },
     http::{StatusCode, Uri, request::Parts},
@@ -44,7 +46,7 @@ impl<T: DeserializeOwned + ToSchema, S: Send + Sync> FromRequest<S> for Json<T> 
             )
             .detail("Send it with Content-Type: application/json."));
         }
-        let bytes = axum::body::Bytes::from_request(request, state)
+        let bytes = Bytes::from_request(request, state)
             .await
             .map_err(|rejection| body_problem(rejection.status(), rejection.body_text()))?;
         // Read to its end all the same, which the edge bounds: whoever is still sending, and a gateway in
@@ -156,6 +158,39 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
     }
 }
 
+/// The file in a form of one of our own pages (`multipart/form-data`): of its parts, the first that has
+/// the name `file`. Empty when none was chosen.
+#[derive(Clone, Debug)]
+pub struct Upload(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Upload {
+    type Rejection = Problem;
+
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, Problem> {
+        let own = request.extensions().get::<PublicUrl>();
+        if !own.is_some_and(|own| csrf::is_same_origin(request.headers(), &own.0)) {
+            return Err(csrf::cross_site());
+        }
+        // The edge bounds it: axum's own bound is less than what may be uploaded.
+        DefaultBodyLimit::disable().apply(&mut request);
+        let form = Multipart::from_request(request, state).await;
+        let mut form = form.map_err(|error| body_problem(error.status(), error.body_text()))?;
+        let mut file = None;
+        // To its end, as with JSON.
+        loop {
+            let problem = |error: MultipartError| body_problem(error.status(), error.body_text());
+            let Some(part) = form.next_field().await.map_err(problem)? else {
+                return Ok(Self(file.unwrap_or_default()));
+            };
+            let is_file = part.name() == Some("file");
+            let bytes = part.bytes().await.map_err(problem)?;
+            if is_file && file.is_none() {
+                file = Some(bytes);
+            }
+        }
+    }
+}
+
 /// Path parameters. One that does not parse names nothing: 404.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<T>(pub T);
@@ -228,6 +263,8 @@ fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -275,6 +312,32 @@ mod tests {
             assert_eq!(problem.status, 422);
             assert_eq!(problem.errors[0].field, field, "{problem:?}");
         }
+    }
+
+    async fn upload(site: &str, body: &str) -> Result<Bytes, u16> {
+        let mut request = Request::post("/")
+            .header("content-type", "multipart/form-data; boundary=b")
+            .header("sec-fetch-site", site)
+            .body(body.to_owned().into())
+            .unwrap();
+        let own = "https://app.test".parse().unwrap();
+        request.extensions_mut().insert(PublicUrl(Arc::new(own)));
+        let upload = Upload::from_request(request, &()).await;
+        upload.map(|Upload(bytes)| bytes).map_err(|p| p.status)
+    }
+
+    #[tokio::test]
+    async fn a_file_is_taken_from_our_own_pages_alone() {
+        let part = |name: &str, text: &str| {
+            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n")
+        };
+        let body = [part("x", "1"), part("file", "2"), part("file", "3")].concat() + "--b--\r\n";
+        assert_eq!(upload("same-origin", &body).await.unwrap(), "2");
+        assert_eq!(upload("cross-site", &body).await, Err(403));
+        assert_eq!(upload("same-origin", "--b--\r\n").await.unwrap(), "");
+        assert_eq!(upload("same-origin", &part("file", "cut")).await, Err(400));
+        let large = part("file", &"x".repeat(3 << 20)) + "--b--\r\n";
+        assert_eq!(upload("same-origin", &large).await.unwrap().len(), 3 << 20);
     }
 
     #[derive(Debug, serde::Deserialize, ToSchema)]

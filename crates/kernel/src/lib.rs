@@ -14,6 +14,7 @@ pub mod db;
 pub mod etag;
 pub mod event;
 pub mod extract;
+pub mod form;
 pub mod fragment;
 pub mod html;
 pub mod idempotency;
@@ -41,7 +42,7 @@ pub use clock::{Clock, Random, SeededRandom, SystemClock, SystemRandom, TestCloc
 pub use context::RequestContext;
 pub use db::{Db, Tx};
 pub use event::{Envelope, Event, EventId, EventType};
-pub use extract::{Form, Json, PagedQuery, Path, Query};
+pub use extract::{Form, Json, PagedQuery, Path, Query, Upload};
 pub use fragment::Fragment;
 pub use ids::{SessionId, UserId};
 pub use jobs::{Job, Worker};

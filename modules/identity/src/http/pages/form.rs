@@ -1,64 +1,36 @@
 //! Forms that come back with what is wrong.
 
-use axum::{
-    http::StatusCode,
-    response::{IntoResponse, Redirect, Response},
-};
-use kernel::{FieldError, Language, Secret, Text};
+use axum::{http::StatusCode, response::Response};
+pub(super) use kernel::form::{Wrong, see_other, with_query};
+use kernel::{Secret, Text};
 use serde::Deserialize;
-use url::form_urlencoded;
 
 use super::texts;
 use crate::{http::error::Error, passwords::HashError};
 
-/// What is wrong with a form.
-#[derive(Default)]
-pub(super) struct Wrong {
-    /// With which the form comes back.
-    pub(super) status: StatusCode,
-    /// With the whole of it.
-    pub(super) alert: Option<Text>,
-    fields: Vec<FieldError>,
-}
+impl TryFrom<Error> for Wrong {
+    type Error = Error;
 
-impl Wrong {
-    pub(super) fn any(&self) -> bool {
-        self.alert.is_some() || !self.fields.is_empty()
-    }
-
-    /// What is wrong with a field, in the page's language.
-    pub(super) fn of(&self, field: &str, language: &Language) -> Option<&str> {
-        let name = |error: &FieldError| error.field.trim_start_matches('/') == field;
-        let found = self.fields.iter().find(|error| name(error))?;
-        Some(match invalid(&found.message) {
-            Some(text) => text.of(language),
-            None => &found.message,
-        })
-    }
-
-    /// What a form can say of an error; the error again if it is none of the form's.
-    pub(super) fn with(error: Error) -> Result<Self, Error> {
-        let wrong = StatusCode::UNPROCESSABLE_ENTITY;
-        let (status, alert, fields) = match error {
-            Error::Invalid(fields) => (wrong, None, fields),
-            Error::InvalidCredentials => (wrong, Some(texts::WRONG_CREDENTIALS), vec![]),
-            Error::VerificationFailed => (wrong, Some(texts::WRONG_CODE), vec![]),
-            Error::EmailTaken => (wrong, Some(texts::EMAIL_TAKEN), vec![]),
-            Error::Suspended => (StatusCode::FORBIDDEN, Some(texts::SUSPENDED), vec![]),
+    fn try_from(error: Error) -> Result<Self, Error> {
+        Ok(match error {
+            Error::Invalid(fields) => Self::fields(fields, invalid),
+            Error::InvalidCredentials => wrong(texts::WRONG_CREDENTIALS),
+            Error::VerificationFailed => wrong(texts::WRONG_CODE),
+            Error::EmailTaken => wrong(texts::EMAIL_TAKEN),
+            Error::Suspended => Self::whole(StatusCode::FORBIDDEN, texts::SUSPENDED),
             Error::TooManyAttempts { .. } => {
-                (StatusCode::TOO_MANY_REQUESTS, Some(texts::TOO_MANY), vec![])
+                Self::whole(StatusCode::TOO_MANY_REQUESTS, texts::TOO_MANY)
             }
             Error::Hash(HashError::Busy) => {
-                (StatusCode::SERVICE_UNAVAILABLE, Some(texts::BUSY), vec![])
+                Self::whole(StatusCode::SERVICE_UNAVAILABLE, texts::BUSY)
             }
             error => return Err(error),
-        };
-        Ok(Self {
-            status,
-            alert,
-            fields,
         })
     }
+}
+
+fn wrong(alert: Text) -> Wrong {
+    Wrong::whole(StatusCode::UNPROCESSABLE_ENTITY, alert)
 }
 
 /// What the rules say of a field, as a sentence.
@@ -82,11 +54,6 @@ fn invalid(message: &str) -> Option<Text> {
             "This can be no address. It looks like ada@example.org.",
             "Das kann keine Adresse sein. Sie sieht aus wie ada@example.org.",
         ),
-        "must be a single line of plain text" => text(
-            "It must be a single line of plain text.",
-            "Es muss eine einzelne Zeile Text sein.",
-        ),
-        "must have at most 100 characters" => text("It is too long.", "Er ist zu lang."),
         _ => None,
     }
 }
@@ -125,24 +92,6 @@ impl Next {
     }
 }
 
-pub(super) fn see_other(path: &str) -> Response {
-    Redirect::to(path).into_response()
-}
-
-/// A path with a query.
-pub(super) fn with_query(path: &str, pairs: &[(&str, &str)]) -> String {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
-        query.append_pair(name, value);
-    }
-    let query = query.finish();
-    if query.is_empty() {
-        path.to_owned()
-    } else {
-        format!("{path}?{query}")
-    }
-}
-
 /// An empty field of a form is one that was left out.
 pub(super) fn filled(secret: Option<Secret>) -> Option<Secret> {
     secret.filter(|secret| !secret.expose().is_empty())
@@ -150,6 +99,8 @@ pub(super) fn filled(secret: Option<Secret>) -> Option<Secret> {
 
 #[cfg(test)]
 mod tests {
+    use kernel::form::of_person;
+
     use super::*;
 
     #[test]
@@ -183,7 +134,8 @@ mod tests {
                 Password::parse(&Secret::new(text), &[]).err(),
                 DisplayName::parse(text).err().filter(|_| !text.is_empty()),
             ] {
-                assert!(message.is_none_or(|m| invalid(m).is_some()), "{message:?}");
+                let said = |m| invalid(m).or_else(|| of_person(m)).is_some();
+                assert!(message.is_none_or(said), "{message:?}");
             }
         }
     }
