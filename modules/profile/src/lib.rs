@@ -8,7 +8,7 @@
 //! - **Listens** to identity's `UserRegistered` and `UserRestated`: each account gets a profile.
 //! - **Serves** `GET` and `PATCH /api/v1/profiles/me`, with entity tags: an edit states which
 //!   version it is an edit of; and `GET /api/v1/profiles/{id}`, what its owner shows to others;
-//!   `…/avatar` below both.
+//!   `…/avatar` below both. Pages: `/account/profile` and `/people/{id}`.
 
 mod blobs;
 mod config;
@@ -26,6 +26,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use kernel::{
     Context, Db, EventType, Started,
+    fragment::NavItem,
     module::{ConfigError, ConfigSection},
     routes::Api,
 };
@@ -57,12 +58,15 @@ struct State {
 impl State {
     /// Whole, for pages of any origin. The version in it is a secret of the picture's own.
     fn avatar_url(&self, profile: &Profile) -> Option<String> {
-        let version = profile.avatar?.version.simple();
         let base = self.public_url.as_str().trim_end_matches('/');
+        Some(format!("{base}{}", self.avatar_path(profile)?))
+    }
+
+    /// For our own pages.
+    fn avatar_path(&self, profile: &Profile) -> Option<String> {
+        let version = profile.avatar?.version.simple();
         let user_id = profile.user_id;
-        Some(format!(
-            "{base}/api/v1/profiles/{user_id}/avatar?v={version}"
-        ))
+        Some(format!("/api/v1/profiles/{user_id}/avatar?v={version}"))
     }
 }
 
@@ -77,7 +81,11 @@ impl kernel::Module for Module {
     }
 
     fn prefixes(&self) -> &'static [&'static str] {
-        &["/api/v1/profiles"]
+        &["/api/v1/profiles", "/account/profile", "/people"]
+    }
+
+    fn navigation(&self) -> &'static [NavItem] {
+        http::pages::NAVIGATION
     }
 
     fn migrations(&self) -> &'static Migrator {

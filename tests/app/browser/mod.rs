@@ -2,6 +2,8 @@
 
 mod chromium;
 mod doors;
+mod notifications;
+mod profile;
 mod sessions;
 mod users;
 mod walker;

@@ -1,7 +1,7 @@
 //! `DELETE /api/v1/profiles/me/avatar`.
 
 use axum::{extract::State as Shared, http::HeaderMap, response::Response};
-use kernel::{Problem, principal::CurrentUser};
+use kernel::{Problem, UserId, principal::CurrentUser};
 
 use crate::{
     State,
@@ -42,16 +42,27 @@ pub(crate) async fn delete_avatar(
     user: CurrentUser,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let check = |profile: &Profile| etag::check_if_given(&headers, profile);
+    let profile = take_away(&state, user.id, check).await?;
+    Ok(view::own(&state, profile))
+}
+
+/// Takes a profile's picture from it, if the check of it as it is allows that.
+pub(super) async fn take_away(
+    state: &State,
+    user_id: UserId,
+    check: impl FnOnce(&Profile) -> Result<(), Problem>,
+) -> Result<Profile, Problem> {
     let mut tx = state.db.begin().await?;
-    let old = store::profiles::lock(&mut tx, user.id).await?;
+    let old = store::profiles::lock(&mut tx, user_id).await?;
     let old = old.ok_or_else(no_profile)?;
-    etag::check_if_given(&headers, &old)?;
-    store::avatars::drop_kept(&mut tx, user.id, state.db.world().now()).await?;
+    check(&old)?;
+    store::avatars::drop_kept(&mut tx, user_id, state.db.world().now()).await?;
     let new = Profile {
         avatar: None,
         ..old.clone()
     };
-    let profile = edit::save(&state, &mut tx, &old, new).await?;
+    let profile = edit::save(state, &mut tx, &old, new).await?;
     tx.commit().await?;
-    Ok(view::own(&state, profile))
+    Ok(profile)
 }

@@ -49,7 +49,10 @@ pub(crate) async fn get_me(
 
 /// Someone who registered a moment ago is let in before the news of it reached this module: they
 /// wait a little, rather than being told that they have no profile.
-async fn find_or_wait(state: &State, user: CurrentUser) -> Result<Option<Profile>, Problem> {
+pub(super) async fn find_or_wait(
+    state: &State,
+    user: CurrentUser,
+) -> Result<Option<Profile>, Problem> {
     let until = Instant::now() + state.config.new_profile_wait();
     let mut pause = Duration::from_millis(20);
     loop {

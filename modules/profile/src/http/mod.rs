@@ -5,6 +5,7 @@ mod etag;
 mod get_avatar;
 mod get_me;
 mod get_profile;
+pub(crate) mod pages;
 mod patch_me;
 mod put_avatar;
 mod view;
@@ -15,7 +16,7 @@ use utoipa_axum::routes;
 use crate::State;
 
 pub(crate) fn routes() -> Routes<State> {
-    Routes::new()
+    let routes = Routes::new()
         .route(
             Access::Authenticated,
             routes!(get_me::get_me, patch_me::patch_me),
@@ -26,5 +27,6 @@ pub(crate) fn routes() -> Routes<State> {
         )
         .route(Access::Authenticated, routes!(get_profile::get_profile))
         // Whoever knows the address: it holds a secret of the picture's own.
-        .route(Access::Public, routes!(get_avatar::get_avatar))
+        .route(Access::Public, routes!(get_avatar::get_avatar));
+    pages::add(routes)
 }

@@ -1,12 +1,12 @@
 //! `PUT /api/v1/profiles/me/avatar`.
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     extract::State as Shared,
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use kernel::{Problem, principal::CurrentUser};
+use kernel::{Problem, UserId, principal::CurrentUser};
 use uuid::Builder;
 
 use crate::{
@@ -88,6 +88,18 @@ pub(crate) async fn put_avatar(
     // broken connection.
     let upload = axum::body::to_bytes(body, usize::MAX).await;
     let upload = upload.map_err(|_| Problem::payload_too_large())?;
+    let check = |profile: &Profile| etag::check_if_given(&headers, profile);
+    let profile = put(&state, user.id, upload, check).await?;
+    Ok(view::own(&state, profile))
+}
+
+/// Gives a profile a picture, if the check of it as it is allows that.
+pub(super) async fn put(
+    state: &State,
+    user_id: UserId,
+    upload: Bytes,
+    check: impl FnOnce(&Profile) -> Result<(), Problem>,
+) -> Result<Profile, Problem> {
     if upload.len() > state.config.avatar_max_bytes {
         return Err(Problem::payload_too_large());
     }
@@ -101,7 +113,7 @@ pub(crate) async fn put_avatar(
     };
     // Known before it is stored: if this ends halfway, a job finds what is left.
     let mut conn = state.db.pool().acquire().await?;
-    store::avatars::announce(&mut conn, avatar.id, user.id, media_type, world.now()).await?;
+    store::avatars::announce(&mut conn, avatar.id, user_id, media_type, world.now()).await?;
     drop(conn);
     for (size, content) in sizes {
         let key = Key::of_avatar(avatar.id, size);
@@ -110,10 +122,10 @@ pub(crate) async fn put_avatar(
 
     let now = world.now();
     let mut tx = state.db.begin().await?;
-    let old = store::profiles::lock(&mut tx, user.id).await?;
+    let old = store::profiles::lock(&mut tx, user_id).await?;
     let old = old.ok_or_else(no_profile)?;
-    etag::check_if_given(&headers, &old)?;
-    store::avatars::drop_kept(&mut tx, user.id, now).await?;
+    check(&old)?;
+    store::avatars::drop_kept(&mut tx, user_id, now).await?;
     if !store::avatars::keep(&mut tx, avatar.id, now).await? {
         return Err(Problem::unavailable(
             "Storing the picture took too long.",
@@ -124,9 +136,9 @@ pub(crate) async fn put_avatar(
         avatar: Some(avatar),
         ..old.clone()
     };
-    let profile = edit::save(&state, &mut tx, &old, new).await?;
+    let profile = edit::save(state, &mut tx, &old, new).await?;
     tx.commit().await?;
-    Ok(view::own(&state, profile))
+    Ok(profile)
 }
 
 /// The cause is for the log: it may name hosts and folders.

@@ -55,36 +55,36 @@ pub(crate) struct ProfileView {
 pub(crate) struct PublicProfileView {
     user_id: UserId,
     #[schema(max_length = 100, examples("Ada Lovelace"))]
-    display_name: Option<String>,
+    pub(super) display_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    bio: Option<String>,
+    pub(super) bio: Option<String>,
     /// BCP 47.
     #[serde(skip_serializing_if = "Option::is_none")]
-    locale: Option<String>,
+    pub(super) locale: Option<String>,
     /// IANA.
     #[serde(skip_serializing_if = "Option::is_none")]
-    time_zone: Option<String>,
+    pub(super) time_zone: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, max_items = 10)]
-    links: Vec<LinkView>,
+    pub(super) links: Vec<LinkView>,
     /// What the product keeps of the person.
     #[serde(skip_serializing_if = "Map::is_empty")]
     #[schema(required = false, value_type = Object)]
-    attributes: Map<String, Value>,
+    pub(super) attributes: Map<String, Value>,
     /// Where the picture is. With `&size=96` added, a small one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "uri")]
-    avatar_url: Option<String>,
+    pub(super) avatar_url: Option<String>,
 }
 
 /// Somewhere else to find a person.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LinkView {
     #[schema(max_length = 50, examples("Blog"))]
-    label: String,
+    pub(super) label: String,
     /// `https:`, `http:` or `mailto:`, without user name or password.
     #[schema(max_length = 500, examples("https://ada.example/"))]
-    url: String,
+    pub(super) url: String,
 }
 
 /// The bytes of a picture.
@@ -133,7 +133,7 @@ impl ProfileView {
 }
 
 impl PublicProfileView {
-    fn new(state: &State, profile: Profile) -> Self {
+    pub(super) fn new(state: &State, profile: Profile) -> Self {
         let avatar_url = state.avatar_url(&profile);
         let Profile {
             user_id,
