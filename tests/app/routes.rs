@@ -18,7 +18,6 @@ const PUBLIC: &[&str] = &[
     "GET /password/forgot",
     "GET /password/reset",
     "GET /setup",
-    "GET /setup/style.css",
     "GET /sign-in",
     "GET /sign-in/code",
     "GET /sign-in/mail",

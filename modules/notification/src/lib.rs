@@ -13,7 +13,7 @@
 //!   `PasswordChanged`, `SessionStarted`, `UserRegistered`, `UserRestated`) and to profile (`ProfileCreated`, `ProfileUpdated`, `ProfileRestated`).
 //! - **Serves** `/api/v1/notifications` (the list, marking as read, a live stream, preferences,
 //!   sending for services, and deliveries, suppressions and previews for administrators),
-//!   `/notifications/unsubscribe` and, in development, the mailbox page at `/dev/mailbox`.
+//!   the pages `/account/notifications` and `/admin/mails`, `/notifications/unsubscribe` and, in development, the mailbox page at `/dev/mailbox`.
 //!
 //! A mail is a row before it is anything else: subscribers write it with the effects of their
 //! event, the worker `deliver` claims it by a lease, renders it, hands it over with no transaction
@@ -34,6 +34,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use kernel::{
     Context, Db, EventType, Sealer, Started, Verifier, Worker,
+    fragment::NavItem,
     module::{ConfigError, ConfigSection},
     routes::Api,
 };
@@ -84,7 +85,17 @@ impl kernel::Module for Module {
     }
 
     fn prefixes(&self) -> &'static [&'static str] {
-        &["/api/v1/notifications", "/dev/mailbox", "/notifications"]
+        &[
+            "/api/v1/notifications",
+            "/dev/mailbox",
+            "/notifications",
+            "/account/notifications",
+            "/admin/mails",
+        ]
+    }
+
+    fn navigation(&self) -> &'static [NavItem] {
+        http::pages::NAVIGATION
     }
 
     fn migrations(&self) -> &'static Migrator {

@@ -1,19 +1,11 @@
 //! `GET /dev/mailbox/messages/{id}/html`.
 
-use axum::{
-    extract::State as Shared,
-    response::{Html, IntoResponse},
-};
+use axum::{extract::State as Shared, response::Response};
 use kernel::{Path, Problem};
 use uuid::Uuid;
 
-use super::mailbox;
+use super::{mailbox, sandbox};
 use crate::{State, store};
-
-/// The mail runs in a sandbox of its own origin, opened alone or in a frame: no script, no form, no
-/// cookie, nothing loaded from elsewhere. Its links open outside, as from a mail program.
-const POLICY: &str = "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; \
-                      style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'";
 
 /// The HTML of one mail, as a document that can do nothing.
 #[utoipa::path(
@@ -30,11 +22,11 @@ const POLICY: &str = "sandbox allow-popups allow-popups-to-escape-sandbox; defau
 pub(crate) async fn mailbox_html(
     Shared(state): Shared<State>,
     Path(id): Path<Uuid>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Response, Problem> {
     mailbox::check(&state)?;
     let mut conn = state.db.pool().acquire().await?;
     let mail = store::mailbox::find(&mut conn, id)
         .await?
         .ok_or_else(Problem::not_found)?;
-    Ok((mailbox::page_headers(POLICY), Html(mail.html)))
+    Ok(sandbox::document(mail.html))
 }

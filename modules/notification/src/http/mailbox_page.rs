@@ -1,13 +1,9 @@
 //! `GET /dev/mailbox`.
 
 use askama::Template;
-use axum::{
-    extract::State as Shared,
-    response::{Html, IntoResponse},
-};
-use kernel::{Problem, Query};
+use axum::{extract::State as Shared, response::Response};
+use kernel::{Fragment, Language, Problem, Query, html};
 use serde::Deserialize;
-use time::macros::format_description;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
@@ -16,9 +12,6 @@ use crate::{
     State,
     store::{self, mailbox::Kept},
 };
-
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -39,11 +32,6 @@ impl MailboxPage<'_> {
     fn is_shown(&self, mail: &Kept) -> bool {
         self.shown.as_ref().is_some_and(|shown| shown.id == mail.id)
     }
-
-    fn when(&self, mail: &Kept) -> String {
-        let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
-        mail.sent_at.format(format).unwrap_or_default()
-    }
 }
 
 /// The development mailbox, to look at.
@@ -63,7 +51,7 @@ impl MailboxPage<'_> {
 pub(crate) async fn mailbox_page(
     Shared(state): Shared<State>,
     Query(params): Query<MailboxParams>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Response, Problem> {
     mailbox::check(&state)?;
     let mut conn = state.db.pool().acquire().await?;
     let mails = store::mailbox::newest(&mut conn, mailbox::LIMIT).await?;
@@ -77,6 +65,5 @@ pub(crate) async fn mailbox_page(
         mails,
         shown,
     };
-    let html = page.render().map_err(Problem::internal)?;
-    Ok((mailbox::page_headers(POLICY), Html(html)))
+    Ok(Fragment::page("Mailbox", Language::En, &page))
 }

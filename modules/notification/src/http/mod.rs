@@ -6,8 +6,10 @@ mod mailbox_html;
 mod mailbox_messages;
 mod mailbox_page;
 mod operations;
+pub(crate) mod pages;
 mod preferences;
 mod read_notification;
+mod sandbox;
 mod send;
 mod stream_notifications;
 mod templates;
@@ -91,7 +93,7 @@ pub(crate) fn routes() -> Routes<State> {
         );
     // There is nothing there but in development, where nobody can sign in before they have read
     // the code that is in it.
-    routes
+    pages::add(routes)
         .route(Access::Public, routes!(mailbox_page::mailbox_page))
         .route(Access::Public, routes!(mailbox_messages::mailbox_messages))
         .route(Access::Public, routes!(mailbox_html::mailbox_html))

@@ -1,7 +1,7 @@
 //! `POST /api/v1/notifications/{id}/read`.
 
 use axum::{extract::State as Shared, http::StatusCode};
-use kernel::{Hint, Path, Problem, principal::CurrentUser};
+use kernel::{Hint, Path, Problem, UserId, principal::CurrentUser};
 use uuid::Uuid;
 
 use crate::{
@@ -30,16 +30,21 @@ pub(crate) async fn read_notification(
     user: CurrentUser,
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Problem> {
+    mark_read(&state, user.id, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn mark_read(state: &State, user_id: UserId, id: Uuid) -> Result<(), Problem> {
     let now = state.db.world().now();
     let mut conn = state.db.pool().acquire().await?;
-    match store::notifications::mark_read(&mut conn, user.id, id, now).await? {
+    match store::notifications::mark_read(&mut conn, user_id, id, now).await? {
         // The person's other screens show how many are unread.
         Mark::Now => state.db.bus().hint(Hint {
             topic: INBOX_TOPIC.to_owned(),
-            key: user.id.to_string(),
+            key: user_id.to_string(),
         }),
         Mark::Before => {}
         Mark::Missing => return Err(Problem::not_found()),
     }
-    Ok(StatusCode::NO_CONTENT)
+    Ok(())
 }

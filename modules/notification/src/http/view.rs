@@ -21,17 +21,17 @@ pub(crate) struct NotificationView {
     /// `welcome`, `password_changed`, `unfamiliar_sign_in` or `from_service`; others may be added.
     #[schema(examples("welcome"))]
     kind: String,
-    title: String,
+    pub(crate) title: String,
     /// Plain text; may be empty.
-    body: String,
+    pub(crate) body: String,
     /// Where it leads, http or https; absent when it leads nowhere.
     #[serde(skip_serializing_if = "Option::is_none")]
-    action_url: Option<String>,
+    pub(crate) action_url: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
-    created_at: OffsetDateTime,
+    pub(crate) created_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option")]
     #[schema(required)]
-    read_at: Option<OffsetDateTime>,
+    pub(crate) read_at: Option<OffsetDateTime>,
 }
 
 /// Puts stored notifications into words.

@@ -222,6 +222,25 @@ pub(crate) async fn mark_read(
     })
 }
 
+/// Marks those up to a number as read, and tells how many that were.
+pub(crate) async fn mark_all_read(
+    conn: &mut PgConnection,
+    user_id: UserId,
+    until: i64,
+    now: OffsetDateTime,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE notification.notifications SET read_at = $3
+          WHERE user_id = $1 AND number <= $2 AND read_at IS NULL",
+        user_id.0,
+        until,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Deletes at most `limit` of those created before `before`.
 pub(crate) async fn purge(
     conn: &mut PgConnection,

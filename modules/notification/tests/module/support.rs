@@ -410,6 +410,12 @@ pub(crate) async fn body(response: Response) -> Vec<u8> {
         .to_vec()
 }
 
+/// The inside of a page.
+pub(crate) fn inside(body: Vec<u8>) -> String {
+    let fragment: kernel::Fragment = serde_json::from_slice(&body).expect("a fragment");
+    fragment.html
+}
+
 pub(crate) fn registered(user_id: UserId, locale: &str) -> UserRegistered {
     UserRegistered {
         user_id,

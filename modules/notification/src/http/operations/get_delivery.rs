@@ -17,22 +17,22 @@ const MAX_ATTEMPTS: i64 = 200;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeliveryDetail {
     #[serde(flatten)]
-    delivery: DeliverySummary,
+    pub(in crate::http) delivery: DeliverySummary,
     /// The latest 200, in their order.
-    timeline: Vec<AttemptView>,
+    pub(in crate::http) timeline: Vec<AttemptView>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AttemptView {
     /// From 1; again from 1 when it was sent once more by hand.
-    number: i32,
+    pub(in crate::http) number: i32,
     /// `sent`; `queued` when it is to be tried again; or how else the delivery ended.
-    outcome: String,
+    pub(in crate::http) outcome: String,
     /// The mail server's words, or ours when there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reply: Option<String>,
+    pub(in crate::http) reply: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
-    ended_at: OffsetDateTime,
+    pub(in crate::http) ended_at: OffsetDateTime,
 }
 
 /// One delivery: each try, what came of it, and what the mail server said.
@@ -54,6 +54,10 @@ pub(crate) async fn get_delivery(
     Shared(state): Shared<State>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<DeliveryDetail>, Problem> {
+    find(&state, id).await.map(Json)
+}
+
+pub(in crate::http) async fn find(state: &State, id: Uuid) -> Result<DeliveryDetail, Problem> {
     let mut conn = state.db.pool().acquire().await?;
     let row = store::operations::find(&mut conn, id)
         .await?
@@ -65,8 +69,8 @@ pub(crate) async fn get_delivery(
         reply: attempt.reply,
         ended_at: attempt.ended_at,
     });
-    Ok(Json(DeliveryDetail {
+    Ok(DeliveryDetail {
         delivery: row.into(),
         timeline: timeline.collect(),
-    }))
+    })
 }

@@ -32,6 +32,11 @@ pub(crate) async fn give_up_delivery(
     Shared(state): Shared<State>,
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Problem> {
+    give_up(&state, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(in crate::http) async fn give_up(state: &State, id: Uuid) -> Result<(), Problem> {
     let mut tx = state.db.begin().await?;
     let now = tx.now();
     let Some(given_up) = store::operations::give_up(&mut tx, id, now).await? else {
@@ -50,5 +55,5 @@ pub(crate) async fn give_up_delivery(
         reason: "gave_up".to_owned(),
     });
     tx.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(())
 }

@@ -25,11 +25,16 @@ pub(crate) async fn lift_suppression(
     Shared(state): Shared<State>,
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Problem> {
+    lift(&state, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(in crate::http) async fn lift(state: &State, id: Uuid) -> Result<(), Problem> {
     let mut tx = state.db.begin().await?;
     if !store::suppressions::lift(&mut tx, id).await? {
         return Err(Problem::not_found());
     }
     tx.publish(&SuppressionLifted { suppression_id: id });
     tx.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(())
 }

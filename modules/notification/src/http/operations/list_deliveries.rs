@@ -52,6 +52,7 @@ pub(crate) async fn list_deliveries(
     let filter = store::operations::Filter {
         status: params.status.as_deref(),
         user_id: params.user_id,
+        address: None,
         template: params.template.as_deref(),
         from: params.from,
         to: params.to,

@@ -22,42 +22,42 @@ pub(crate) const ROLE: &str = "admin";
 /// A message on its way out, without what it says.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeliverySummary {
-    id: Uuid,
+    pub(super) id: Uuid,
     #[schema(examples("email"))]
-    channel: String,
+    pub(super) channel: String,
     /// Absent when the address has no account.
     #[serde(skip_serializing_if = "Option::is_none")]
-    user_id: Option<UserId>,
-    address: String,
+    pub(super) user_id: Option<UserId>,
+    pub(super) address: String,
     #[schema(examples("welcome"))]
-    template: String,
-    locale: String,
+    pub(super) template: String,
+    pub(super) locale: String,
     /// `queued`, `sending`, `sent`, `failed`, `expired`, `muted` or `suppressed`.
     #[schema(examples("queued"))]
-    status: String,
-    attempts: i32,
+    pub(super) status: String,
+    pub(super) attempts: i32,
     /// Absent when it has ended.
     #[serde(
         with = "time::serde::rfc3339::option",
         skip_serializing_if = "Option::is_none"
     )]
-    next_attempt_at: Option<OffsetDateTime>,
+    pub(super) next_attempt_at: Option<OffsetDateTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_error: Option<String>,
+    pub(super) last_error: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
-    expires_at: OffsetDateTime,
+    pub(super) expires_at: OffsetDateTime,
     /// Of the request that it goes back to.
-    trace_id: String,
+    pub(super) trace_id: String,
     /// The request of a service that it is part of.
     #[serde(skip_serializing_if = "Option::is_none")]
-    send_id: Option<Uuid>,
+    pub(super) send_id: Option<Uuid>,
     #[serde(with = "time::serde::rfc3339")]
-    created_at: OffsetDateTime,
+    pub(super) created_at: OffsetDateTime,
     #[serde(
         with = "time::serde::rfc3339::option",
         skip_serializing_if = "Option::is_none"
     )]
-    finished_at: Option<OffsetDateTime>,
+    pub(super) finished_at: Option<OffsetDateTime>,
 }
 
 impl From<Row> for DeliverySummary {
@@ -83,14 +83,14 @@ impl From<Row> for DeliverySummary {
 }
 
 /// Where a page of a list by time goes on. Microseconds are what the database keeps.
-type Key = (i64, Uuid);
+pub(super) type Key = (i64, Uuid);
 
-fn key(created_at: OffsetDateTime, id: Uuid) -> Key {
+pub(super) fn key(created_at: OffsetDateTime, id: Uuid) -> Key {
     let microseconds = created_at.unix_timestamp_nanos() / 1_000;
     (i64::try_from(microseconds).unwrap_or(i64::MAX), id)
 }
 
-fn before(page: &PageParams) -> Result<Option<(OffsetDateTime, Uuid)>, Problem> {
+pub(super) fn before(page: &PageParams) -> Result<Option<(OffsetDateTime, Uuid)>, Problem> {
     let key = page.cursor::<Key>()?;
     Ok(key.and_then(|(microseconds, id)| {
         let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(microseconds) * 1_000);

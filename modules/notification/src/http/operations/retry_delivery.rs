@@ -33,6 +33,11 @@ pub(crate) async fn retry_delivery(
     Shared(state): Shared<State>,
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Problem> {
+    retry(&state, id).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+pub(in crate::http) async fn retry(state: &State, id: Uuid) -> Result<(), Problem> {
     let outbound = &state.outbound;
     let now = outbound.world().now();
     let mut tx = state.db.begin().await?;
@@ -48,5 +53,5 @@ pub(crate) async fn retry_delivery(
     let wake = Arc::clone(&outbound.wake);
     tx.after_commit(move || wake.notify_one());
     tx.commit().await?;
-    Ok(StatusCode::ACCEPTED)
+    Ok(())
 }

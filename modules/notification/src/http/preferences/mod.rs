@@ -62,7 +62,7 @@ fn reply(user_id: UserId, versioned: &Versioned) -> Reply {
 }
 
 /// The account is part of it: the same path is another's to another caller.
-fn etag(user_id: UserId, version: i64) -> HeaderValue {
+pub(super) fn etag(user_id: UserId, version: i64) -> HeaderValue {
     HeaderValue::try_from(format!("\"{}.{version}\"", user_id.0.simple()))
         .expect("hex digits and quotes")
 }

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderMap, header},
 };
 use kernel::{
-    FieldError, Json, Problem,
+    FieldError, Json, Problem, UserId,
     etag::{Condition, precondition_failed, precondition_required},
     principal::CurrentUser,
 };
@@ -24,11 +24,11 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct PatchPreferencesRequest {
     #[serde(default)]
-    security: ChannelsPatch,
+    pub(in crate::http) security: ChannelsPatch,
     #[serde(default)]
-    account: ChannelsPatch,
+    pub(in crate::http) account: ChannelsPatch,
     #[serde(default)]
-    product: ChannelsPatch,
+    pub(in crate::http) product: ChannelsPatch,
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -36,10 +36,10 @@ pub(crate) struct PatchPreferencesRequest {
 pub(crate) struct ChannelsPatch {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = bool, required = false)]
-    email: Option<bool>,
+    pub(in crate::http) email: Option<bool>,
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = bool, required = false)]
-    in_app: Option<bool>,
+    pub(in crate::http) in_app: Option<bool>,
 }
 
 /// null is no switch's position.
@@ -120,6 +120,17 @@ pub(crate) async fn patch_preferences(
 ) -> Result<Reply, Problem> {
     let condition =
         Condition::strong(&headers, header::IF_MATCH).ok_or_else(precondition_required)?;
+    let now = patch(&state, user.id, &condition, &request).await?;
+    Ok(reply(user.id, &now))
+}
+
+/// Edits preferences, if they are still those that the condition names.
+pub(in crate::http) async fn patch(
+    state: &State,
+    user_id: UserId,
+    condition: &Condition,
+    request: &PatchPreferencesRequest,
+) -> Result<Versioned, Problem> {
     let errors = request.errors();
     if !errors.is_empty() {
         return Err(Problem::validation(errors));
@@ -127,8 +138,8 @@ pub(crate) async fn patch_preferences(
 
     let now = state.db.world().now();
     let mut tx = state.db.begin().await?;
-    let old = store::preferences::lock(&mut tx, user.id, now).await?;
-    if !condition.holds(&etag(user.id, old.version)) {
+    let old = store::preferences::lock(&mut tx, user_id, now).await?;
+    if !condition.holds(&etag(user_id, old.version)) {
         return Err(precondition_failed());
     }
     let preferences = request.apply(old.preferences.clone());
@@ -139,9 +150,9 @@ pub(crate) async fn patch_preferences(
             preferences,
             version: old.version + 1,
         };
-        store::preferences::update(&mut tx, user.id, &new, now).await?;
+        store::preferences::update(&mut tx, user_id, &new, now).await?;
         new
     };
     tx.commit().await?;
-    Ok(reply(user.id, &new))
+    Ok(new)
 }

@@ -28,10 +28,10 @@ pub(crate) async fn unsubscribe_form(
     Query(params): Query<UnsubscribeParams>,
 ) -> Result<Response, Problem> {
     let Some((user_id, category)) = state.unsubscriber.read(&params.token) else {
-        return Ok(unknown(&state));
+        return Ok(unknown());
     };
     Ok(match locale(&state, user_id).await? {
-        Some(locale) => page(&state, StatusCode::OK, Step::Ask, category, locale),
-        None => unknown(&state),
+        Some(locale) => page(StatusCode::OK, Step::Ask, category, locale),
+        None => unknown(),
     })
 }

@@ -4,23 +4,16 @@ pub(crate) mod form;
 pub(crate) mod submit;
 
 use askama::Template;
-use axum::{
-    http::StatusCode,
-    response::{Html, IntoResponse, Response},
-};
-use kernel::{Problem, UserId};
+use axum::{http::StatusCode, response::Response};
+use kernel::{Fragment, Language, Problem, UserId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::mailbox::page_headers;
 use crate::{
     State,
     domain::{Category, Locale},
     store,
 };
-
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; \
-                      base-uri 'none'; frame-ancestors 'none'";
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -40,41 +33,33 @@ enum Step {
 
 #[derive(Template)]
 #[template(path = "unsubscribe.html")]
-struct UnsubscribePage<'a> {
-    product: &'a str,
+struct UnsubscribePage {
     german: bool,
     step: Step,
     category: Category,
 }
 
-impl UnsubscribePage<'_> {
+impl UnsubscribePage {
     fn is(&self, step: Step) -> bool {
         self.step == step
     }
 }
 
-fn page(
-    state: &State,
-    status: StatusCode,
-    step: Step,
-    category: Category,
-    locale: Locale,
-) -> Response {
+fn page(status: StatusCode, step: Step, category: Category, locale: Locale) -> Response {
+    let (language, title) = match locale {
+        Locale::En => (Language::En, "Unsubscribe"),
+        Locale::De => (Language::De, "Mails abbestellen"),
+    };
     let page = UnsubscribePage {
-        product: &state.frame.product,
-        german: locale == Locale::De,
+        german: language == Language::De,
         step,
         category,
     };
-    match page.render() {
-        Ok(html) => (status, page_headers(POLICY), Html(html)).into_response(),
-        Err(error) => Problem::internal(error).into_response(),
-    }
+    Fragment::with_status(status, title, language, &page)
 }
 
-fn unknown(state: &State) -> Response {
+fn unknown() -> Response {
     page(
-        state,
         StatusCode::NOT_FOUND,
         Step::Unknown,
         Category::Product,

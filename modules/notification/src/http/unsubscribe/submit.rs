@@ -61,18 +61,18 @@ pub(crate) async fn unsubscribe(
         ));
     }
     let Some((user_id, category)) = state.unsubscriber.read(&params.token) else {
-        return Ok(unknown(&state));
+        return Ok(unknown());
     };
     let Some(locale) = locale(&state, user_id).await? else {
-        return Ok(unknown(&state));
+        return Ok(unknown());
     };
     let now = state.db.world().now();
     let mut conn = state.db.pool().acquire().await?;
     if !store::preferences::mute(&mut conn, user_id, category, Channel::Email, now).await? {
-        return Ok(unknown(&state));
+        return Ok(unknown());
     }
     tracing::info!(user.id = %user_id, category = category.as_str(), "mails unsubscribed from");
-    Ok(page(&state, StatusCode::OK, Step::Done, category, locale))
+    Ok(page(StatusCode::OK, Step::Done, category, locale))
 }
 
 /// The one form that there is (RFC 8058 §3.1), in either of the two encodings of forms.
