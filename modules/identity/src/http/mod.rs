@@ -82,8 +82,7 @@ pub(crate) fn routes() -> Routes<Arc<State>> {
         )
         .route(Public, routes!(jwks::jwks))
         .route(Public, routes!(setup::form::form, setup::submit::submit))
-        .guessable()
-        .route(Public, routes!(setup::style::style));
+        .guessable();
     pages::add(routes)
 }
 
@@ -130,7 +129,6 @@ mod tests {
                 "GET /.well-known/jwks.json Public",
                 "GET /setup Public",
                 "POST /setup Public",
-                "GET /setup/style.css Public",
                 "GET /sign-in Public",
                 "POST /sign-in Public",
                 "GET /sign-in/mail Public",

@@ -1,15 +1,11 @@
 //! `/setup`: the page that makes the first administrator. See [`crate::setup`].
 
 pub(crate) mod form;
-pub(crate) mod style;
 pub(crate) mod submit;
 
 use askama::Template;
-use axum::{
-    http::{HeaderValue, StatusCode, header},
-    response::{Html, IntoResponse, Response},
-};
-use kernel::Problem;
+use axum::{http::StatusCode, response::Response};
+use kernel::{Fragment, Language};
 
 use crate::domain::Invalid;
 
@@ -44,7 +40,6 @@ impl InvalidFields {
 #[template(path = "setup_done.html")]
 struct DonePage<'a> {
     email: &'a str,
-    login_url: &'a str,
 }
 
 /// There is an administrator.
@@ -53,25 +48,7 @@ struct DonePage<'a> {
 struct ClosedPage;
 
 fn page(status: StatusCode, template: &impl Template) -> Response {
-    let html = match template.render() {
-        Ok(html) => html,
-        Err(error) => return Problem::internal(error).into_response(),
-    };
-    let mut response = (status, Html(html)).into_response();
-    for (name, value) in [
-        // Stricter than the edge's, which says the rest: no script at all.
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; \
-             base-uri 'none'",
-        ),
-        (header::CACHE_CONTROL, "no-store"),
-    ] {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
-    }
-    response
+    Fragment::with_status(status, "Set up", Language::En, template)
 }
 
 #[cfg(test)]
@@ -105,26 +82,15 @@ mod tests {
     fn pages_need_nothing_from_elsewhere() {
         let done = DonePage {
             email: "ada@example.org",
-            login_url: "https://example.org/api/v1/auth/login",
         };
         for html in [body(&FormPage::default()), body(&done), body(&ClosedPage)] {
-            assert!(html.starts_with("<!doctype html>"), "{html}");
             assert!(!html.contains("<script") && !html.contains("style=\""));
             for attribute in ["src=", "href="] {
                 for (at, _) in html.match_indices(attribute) {
                     let target = &html[at + attribute.len()..];
-                    assert!(target.starts_with("\"/setup"), "{target}");
+                    assert!(target.starts_with("\"/sign-in\""), "{target}");
                 }
             }
         }
-    }
-
-    #[test]
-    fn headers_forbid_scripts_frames_and_caches() {
-        let response = page(StatusCode::OK, &ClosedPage);
-        let headers = response.headers();
-        let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
-        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"));
-        assert_eq!(headers[header::CACHE_CONTROL], "no-store");
     }
 }

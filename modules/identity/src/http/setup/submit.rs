@@ -182,10 +182,8 @@ pub(crate) async fn submit(
         return Ok(request.page_again(StatusCode::UNPROCESSABLE_ENTITY, taken));
     }
     tx.commit().await?;
-    let base = state.public_url.as_str().trim_end_matches('/');
     let done = DonePage {
         email: admin.email.as_str(),
-        login_url: &format!("{base}/api/v1/auth/login"),
     };
     Ok(page(StatusCode::CREATED, &done))
 }
