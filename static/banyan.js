@@ -111,3 +111,69 @@ for (const input of document.querySelectorAll("input[data-preview]")) {
 for (const part of document.querySelectorAll("[data-reload]")) {
   setTimeout(() => window.location.reload(), part.dataset.reload * 1000);
 }
+
+// Log records as they come: <div data-tail="/api/v1/logs/tail?…" hidden>, above what has [data-lines].
+for (const tail of document.querySelectorAll("[data-tail]")) {
+  const most = 200;
+  const button = tail.querySelector("button");
+  const status = tail.querySelector("[role=status]");
+  const lines = document.querySelector("[data-lines]");
+  let source = null;
+  let dropped = 0;
+  const part = (parent, tag, name, text) => {
+    const element = document.createElement(tag);
+    if (name) element.className = name;
+    if (text) element.textContent = text;
+    parent.append(element);
+    return element;
+  };
+  // What is not seen, or lies about what is seen, is shown as the server's pages show it.
+  const visible = (text) =>
+    text
+      .replace(/[\u0000-\u0008\u000b-\u001f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0)))
+      .replace(/[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g, (c) =>
+        `<${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}>`);
+  const show = (record) => {
+    const line = document.createElement("details");
+    line.className = `line level-${record.level}`;
+    const summary = part(line, "summary");
+    part(summary, "span", "when", record.time.slice(0, 23).replace("T", " ").replace("Z", ""));
+    part(summary, "span", "level", record.level);
+    part(summary, "span", "service", visible(record.service));
+    part(summary, "span", "said", visible(record.message.split("\n")[0].slice(0, 240)));
+    const inside = part(line, "div", "inside");
+    part(inside, "pre", "", visible(record.message));
+    part(inside, "pre", "", visible(JSON.stringify(record.fields, null, 2)));
+    if (record.trace_id) {
+      const seconds = Math.floor(new Date(record.time).valueOf() / 1000);
+      const link = part(part(inside, "p"), "a", "mono", record.trace_id);
+      link.href = `/admin/logs/trace/${record.trace_id}?at=${seconds}`;
+    }
+    lines.prepend(line);
+    while (lines.children.length > most) lines.lastElementChild.remove();
+  };
+  const stop = () => {
+    source?.close();
+    source = null;
+    button.setAttribute("aria-pressed", "false");
+    status.textContent = "";
+  };
+  const say = (text) => {
+    status.textContent = dropped ? `${text} ${dropped} came too fast to be shown.` : text;
+  };
+  button.addEventListener("click", () => {
+    if (source) return stop();
+    dropped = 0;
+    source = new EventSource(tail.dataset.tail);
+    button.setAttribute("aria-pressed", "true");
+    say("Connecting …");
+    source.addEventListener("ready", () => say("New records appear as they come."));
+    source.addEventListener("record", (event) => show(JSON.parse(event.data)));
+    source.addEventListener("dropped", (event) => {
+      dropped += JSON.parse(event.data).dropped;
+      say("New records appear as they come.");
+    });
+    source.addEventListener("error", () => say("The connection was lost. Trying again …"));
+  });
+  tail.hidden = false;
+}

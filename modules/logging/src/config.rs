@@ -17,6 +17,8 @@ pub(crate) struct Config {
     pub(crate) otlp_max_bytes: usize,
     pub(crate) otlp_concurrency: usize,
     search_timeout_seconds: u64,
+    /// Live tails of one process.
+    pub(crate) tails_total: usize,
 }
 
 impl Config {
@@ -47,6 +49,9 @@ impl Config {
         }
         if !(1..=60).contains(&config.search_timeout_seconds) {
             return refuse("search_timeout_seconds", 1..=60);
+        }
+        if !(1..=1_000).contains(&config.tails_total) {
+            return refuse("tails_total", 1..=1_000);
         }
         Ok(config)
     }
@@ -87,6 +92,7 @@ mod tests {
             ("otlp_concurrency = 4", "otlp_concurrency = 0"),
             ("search_timeout_seconds = 5", "search_timeout_seconds = 0"),
             ("search_timeout_seconds = 5", "search_timeout = 5"),
+            ("tails_total = 20", "tails_total = 0"),
         ] {
             assert!(defaults.contains(good), "{good}");
             assert!(read(&defaults.replace(good, bad)).is_err(), "{bad}");

@@ -8,8 +8,9 @@
 //! - **Listens** to every module's whole log, each in its order: an event becomes an audit entry.
 //!   Log records are no events: each process that hosts this module stores its own, from the buffer
 //!   that `tracing` fills, and those of other processes and services come over OTLP/HTTP.
-//! - **Serves** `GET /api/v1/logs` and `GET /api/v1/audit`, to administrators; `POST /otlp/v1/logs`, to
-//!   services with the scope `logs:write`; on the command line, `banyan audit verify` and `banyan audit
+//! - **Serves** `GET /api/v1/logs` with its histogram and live tail, `GET /api/v1/audit` with export and
+//!   verification, and the pages `/admin/logs` and `/admin/audit`, to administrators; `POST /api/v1/logs`
+//!   and `POST /otlp/v1/logs`, to services with the scope `logs:write`; on the command line, `banyan audit verify` and `banyan audit
 //!   head`.
 
 pub mod bench_support;
@@ -17,26 +18,31 @@ mod config;
 mod domain;
 mod http;
 mod jobs;
+mod lines;
 mod otlp;
 mod store;
 mod subscribers;
+mod tail;
 mod verbs;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use kernel::{
-    Context, Db, EventType, Job, Started, Subscription, Verb, Worker, World,
+    Context, Db, EventType, Job, Started, Subscription, Verb, Verifier, Worker, World,
+    fragment::NavItem,
     module::{ConfigError, ConfigSection},
     routes::Api,
 };
 use sqlx::migrate::Migrator;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    jobs::{ManagePartitions, StoreRecords},
+    jobs::{ManagePartitions, StoreRecords, VerifyAudit},
     subscribers::EnterInAuditTrail,
+    tail::Tails,
 };
 
 static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/logging");
@@ -54,6 +60,12 @@ struct State {
     otlp_max_bytes: usize,
     /// Requests with records that are read and stored at once.
     otlp_turns: Arc<Semaphore>,
+    tails: Tails,
+    /// Of tokens: a live tail looks again whether its own still holds.
+    verifier: Arc<Verifier>,
+    shutdown: CancellationToken,
+    /// Wakes who verifies the audit trail.
+    verify: Arc<Notify>,
     /// The names of the modules and of the host, which no service of another may use.
     ours: Arc<[String]>,
 }
@@ -69,7 +81,13 @@ impl kernel::Module for Module {
     }
 
     fn prefixes(&self) -> &'static [&'static str] {
-        &["/api/v1/logs", "/api/v1/audit", "/otlp"]
+        &[
+            "/api/v1/logs",
+            "/api/v1/audit",
+            "/otlp",
+            "/admin/logs",
+            "/admin/audit",
+        ]
     }
 
     fn migrations(&self) -> &'static Migrator {
@@ -82,6 +100,10 @@ impl kernel::Module for Module {
 
     fn check_config(&self, section: &ConfigSection, _development: bool) -> Result<(), ConfigError> {
         Config::read(section).map(|_| ())
+    }
+
+    fn navigation(&self) -> &'static [NavItem] {
+        http::pages::NAVIGATION
     }
 
     fn events(&self) -> Vec<EventType> {
@@ -138,8 +160,19 @@ impl kernel::Module for Module {
                 config.retention_days,
             )),
         };
+        let verify = Arc::new(Notify::new());
+        let verify_audit = Worker {
+            name: "verify_audit",
+            poll: Duration::from_secs(5),
+            wake: Arc::clone(&verify),
+            run: Arc::new(VerifyAudit { db: db.clone() }),
+        };
         let state = State {
             db,
+            tails: Tails::new(config.tails_total),
+            verifier: Arc::clone(&context.verifier),
+            shutdown: context.shutdown.clone(),
+            verify,
             world,
             search_timeout: config.search_timeout(),
             retention_days: config.retention_days,
@@ -156,6 +189,7 @@ impl kernel::Module for Module {
             router: http::routes().into_router(state, context.verifier),
             subscriptions,
             jobs: vec![manage_partitions],
+            workers: vec![verify_audit],
             process_workers: vec![store_records],
             ..Started::default()
         })

@@ -2,6 +2,7 @@
 
 mod chromium;
 mod doors;
+mod logs;
 mod notifications;
 mod profile;
 mod sessions;

@@ -36,6 +36,18 @@ impl TimeRange {
         })
         .filter(|piece| piece.from < piece.to)
     }
+
+    /// The same from the oldest on.
+    pub(crate) fn oldest_first(self) -> impl Iterator<Item = Self> {
+        let mut from = self.from;
+        let mut step = FIRST_STEP;
+        std::iter::from_fn(move || {
+            let to = from.saturating_add(step).min(self.to);
+            let piece = Self { from, to };
+            (from, step) = (to, step.saturating_mul(GROWTH));
+            (piece.from < piece.to).then_some(piece)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -81,6 +93,13 @@ mod tests {
                 to = piece.from;
             }
             prop_assert_eq!(to, range.from);
+            let mut from = range.from;
+            for piece in range.oldest_first() {
+                prop_assert_eq!(piece.from, from);
+                prop_assert!(piece.from < piece.to);
+                from = piece.to;
+            }
+            prop_assert_eq!(from, range.to);
         }
     }
 }

@@ -3,16 +3,15 @@
 use axum::extract::State as Given;
 use kernel::{
     Json, PagedQuery, Problem,
-    event::family_of,
     page::{Page, PageParams},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{SearchError, filters::Checks, within};
+use super::{SearchError, audit_filter::AuditFilterParams, filters::Checks, within};
 use crate::{
     State,
     domain::trace,
@@ -21,26 +20,6 @@ use crate::{
         search::{self, Way},
     },
 };
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ListAuditParams {
-    /// Who did it: `user:<id>`, `service:<id>` or `system`.
-    actor: Option<String>,
-    /// An event type, with its version or, for all versions, without.
-    action: Option<String>,
-    /// What it was done to: the event's subject.
-    target: Option<String>,
-    /// 32 lowercase hexadecimal digits.
-    trace_id: Option<String>,
-    /// Happened at or after (RFC 3339).
-    #[serde(default, with = "time::serde::rfc3339::option")]
-    from: Option<OffsetDateTime>,
-    /// Happened before (RFC 3339).
-    #[serde(default, with = "time::serde::rfc3339::option")]
-    to: Option<OffsetDateTime>,
-}
 
 /// Something that happened: who did what to what, and from where.
 #[derive(Debug, Serialize, ToSchema)]
@@ -114,44 +93,24 @@ impl From<Row> for AuditEntry {
 #[utoipa::path(
     get,
     path = "/api/v1/audit",
-    params(ListAuditParams, PageParams),
+    params(AuditFilterParams, PageParams),
     responses(
         (status = 200, description = "A page of entries", body = Page<AuditEntry>),
         (status = 401, description = "Not signed in", body = Problem),
         (status = 403, description = "Not an administrator", body = Problem),
         (status = 422, description = "A parameter is not valid", body = Problem),
         (status = 503, description = "The database is busy", body = Problem),
-        (status = 504, description = "The search took too long: narrow it", body = Problem),
+        (status = 504, description = "`query-too-slow`: narrow it", body = Problem),
     )
 )]
 #[tracing::instrument(name = "logging.list_audit", skip_all)]
 pub(crate) async fn list_audit(
     Given(state): Given<State>,
-    PagedQuery(params, page): PagedQuery<ListAuditParams>,
+    PagedQuery(params, page): PagedQuery<AuditFilterParams>,
 ) -> Result<Json<Page<AuditEntry>>, Problem> {
     let limit = page.limit()?;
     let before = page.cursor::<i64>()?;
-    let mut checks = Checks::default();
-    if let (Some(from), Some(to)) = (params.from, params.to)
-        && from >= to
-    {
-        checks.refuse("from", "must be before to");
-    }
-    let (action_stem, action) = match checks.text("action", params.action, 128) {
-        Some(action) => versions_of(action),
-        None => (None, None),
-    };
-    let filter = Filter {
-        actor: checks.text("actor", params.actor, 256),
-        action_stem,
-        action,
-        target: checks.text("target", params.target, 256),
-        trace_id: checks.trace_id("trace_id", params.trace_id.as_deref()),
-        from: params.from,
-        to: params.to,
-    };
-    checks.done()?;
-
+    let filter = params.read(Checks::default())?;
     let rows = within(
         state.search_timeout,
         find(&state, &filter, before, limit + 1),
@@ -165,18 +124,6 @@ pub(crate) async fn list_audit(
     )))
 }
 
-/// What to look for in the index of types up to the version's number, and the type itself if one
-/// version is asked for.
-fn versions_of(action: String) -> (Option<String>, Option<String>) {
-    let family = family_of(&action);
-    let stem = Some(format!("{family}.v"));
-    if family.len() == action.len() {
-        (stem, None)
-    } else {
-        (stem, Some(action))
-    }
-}
-
 /// Collects a range of time when it is shorter than what was entered since.
 fn way(filter: &Filter, now: OffsetDateTime) -> Way {
     match (filter.from, filter.to) {
@@ -185,7 +132,7 @@ fn way(filter: &Filter, now: OffsetDateTime) -> Way {
     }
 }
 
-async fn find(
+pub(super) async fn find(
     state: &State,
     filter: &Filter,
     before: Option<i64>,
@@ -231,16 +178,5 @@ mod tests {
         assert_eq!(way(Some(march), None), Way::GoBack);
         assert_eq!(way(None, Some(april)), Way::GoBack);
         assert_eq!(way(None, None), Way::GoBack);
-    }
-
-    #[test]
-    fn a_type_without_version_stands_for_all_of_them() {
-        let stem = Some("identity.user.registered.v".to_owned());
-        assert_eq!(
-            versions_of("identity.user.registered".into()),
-            (stem.clone(), None)
-        );
-        let one = "identity.user.registered.v12".to_owned();
-        assert_eq!(versions_of(one.clone()), (stem, Some(one)));
     }
 }

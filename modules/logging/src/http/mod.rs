@@ -1,9 +1,18 @@
 //! The routes of the module.
 
+mod audit_filter;
+mod audit_verification;
+mod export_audit;
 mod filters;
 mod list_audit;
+mod log_filter;
+mod log_histogram;
+pub(crate) mod pages;
+mod receive_lines;
 mod receive_logs;
+mod receiving;
 mod search_logs;
+mod tail_logs;
 
 use std::time::Duration;
 
@@ -17,13 +26,28 @@ use crate::State;
 const ADMIN: Access = Access::Role("admin");
 
 pub(crate) fn routes() -> Routes<State> {
-    Routes::new()
+    let routes = Routes::new()
         .route(ADMIN, routes!(search_logs::search_logs))
+        .route(ADMIN, routes!(tail_logs::tail_logs))
+        .route(ADMIN, routes!(log_histogram::log_histogram))
         .route(ADMIN, routes!(list_audit::list_audit))
+        .route(ADMIN, routes!(export_audit::export_audit))
+        .route(
+            ADMIN,
+            routes!(
+                audit_verification::show_audit_verification,
+                audit_verification::run_audit_verification
+            ),
+        )
         .route(
             Access::Scope("logs:write"),
             routes!(receive_logs::receive_logs),
         )
+        .route(
+            Access::Scope("logs:write"),
+            routes!(receive_lines::receive_lines),
+        );
+    pages::add(routes)
 }
 
 /// Why a search has no result.
@@ -51,7 +75,7 @@ impl From<SearchError> for Problem {
         match error {
             SearchError::TimedOut => Self::new(
                 StatusCode::GATEWAY_TIMEOUT,
-                "search-timeout",
+                "query-too-slow",
                 "The search took too long",
             )
             .detail("Narrow the range of time, or name a service, an actor or a trace."),

@@ -1,29 +1,22 @@
 //! `POST /otlp/v1/logs`: log records of other processes and services (OTLP 1.9, "OTLP/HTTP").
 
-use std::{io::Read, time::Duration};
-
 use axum::{
-    body::{Body, Bytes},
-    extract::{DefaultBodyLimit, FromRequest, Request, State as Given},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    body::Body,
+    extract::{Request, State as Given},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use kernel::{Principal, Problem};
+use kernel::{Principal, Problem, telemetry::LogRecord};
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceResponse,
 };
 use prost::Message;
-use uuid::Uuid;
 
+use super::receiving::{Batch, receive, unsupported};
 use crate::{
     State,
-    domain::MAX_BATCH_RECORDS,
-    otlp::{self, Encoding, OtlpError, Received, Sender},
-    store::{received, records},
+    otlp::{self, Encoding, OtlpError, Received},
 };
-
-/// How long a request waits for its turn before it is told to come again.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 const PROTOBUF: &str = "application/x-protobuf";
 
@@ -68,93 +61,26 @@ pub(crate) async fn receive_logs(
         let why = "Send application/x-protobuf or application/json.";
         return unsupported(why).into_response();
     };
-    match receive(&state, &principal, encoding, request).await {
+    let received = receive(&state, &principal, request, move |body, sender, now| {
+        otlp::read(encoding, body, sender, now).map_err(Problem::from)
+    });
+    match received.await {
         Ok(stored) => accepted(encoding, stored),
         Err(problem) => refused(encoding, problem),
     }
 }
 
-/// How many records were not taken, and why.
-struct Stored {
-    rejected: i32,
-    reason: Option<String>,
-}
-
-async fn receive(
-    state: &State,
-    principal: &Principal,
-    encoding: Encoding,
-    mut request: Request,
-) -> Result<Stored, Problem> {
-    let key = idempotency_key(request.headers())?;
-    let gzip = is_gzip(request.headers())?;
-    let limit = state.otlp_max_bytes;
-    DefaultBodyLimit::max(limit).apply(&mut request);
-    let body = Bytes::from_request(request, &())
-        .await
-        .map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::payload_too_large(),
-            _ => Problem::malformed(rejection.body_text()),
-        })?;
-
-    let turn = tokio::time::timeout(PATIENCE, state.otlp_turns.clone().acquire_owned());
-    let turn = turn
-        .await
-        .map_err(|_| Problem::unavailable("More log records come than can be stored.", 2))?
-        .expect("the semaphore is never closed");
-    let sender = Sender::new(principal, &state.ours);
-    let now = state.world.now();
-    // The turn goes along: whoever leaves does not end the work.
-    let (received, _turn) = tokio::task::spawn_blocking(move || {
-        let body = if gzip {
-            decompress(&body, limit)?
-        } else {
-            body
-        };
-        let received = otlp::read(encoding, body, &sender, now).map_err(Problem::from)?;
-        Ok::<_, Problem>((received, turn))
-    })
-    .await
-    .map_err(Problem::internal)??;
-    store(state, key.map(|key| (principal.actor(), key)), received).await
-}
-
-async fn store(
-    state: &State,
-    key: Option<(String, Uuid)>,
-    received: Received,
-) -> Result<Stored, Problem> {
-    let Received {
-        records,
-        rejected,
-        reason,
-    } = received;
-    let mut stored = Stored { rejected, reason };
-    if records.is_empty() {
-        return Ok(stored);
+impl Batch for Received {
+    fn records(&self) -> &[LogRecord] {
+        &self.records
     }
-    let storing = async {
-        let mut tx = state.db.begin().await?;
-        if let Some((sender, key)) = &key
-            && let Some(before) = received::enter(&mut tx, sender, *key, rejected).await?
-        {
-            stored.rejected = before;
-            return tx.rollback().await;
-        }
-        for records in records.chunks(MAX_BATCH_RECORDS) {
-            let oldest = records::oldest(records, state.world.now()).expect("no chunk is empty");
-            let batch = records::begin_batch(&mut tx, None, oldest, state.retention_days).await?;
-            records::copy(&mut tx, &batch, records).await?;
-        }
-        tx.commit().await
-    };
-    match storing.await {
-        Ok(()) => Ok(stored),
-        Err(error) if records::is_refusal(&error) => {
-            tracing::error!(%error, records = records.len(), "received log records refused");
-            Err(Problem::malformed("The database refuses these records."))
-        }
-        Err(error) => Err(error.into()),
+
+    fn rejected(&self) -> i32 {
+        self.rejected
+    }
+
+    fn stored_before(&mut self, rejected: i32) {
+        self.rejected = rejected;
     }
 }
 
@@ -170,54 +96,6 @@ fn encoding(headers: &HeaderMap) -> Option<Encoding> {
     }
 }
 
-fn is_gzip(headers: &HeaderMap) -> Result<bool, Problem> {
-    let Some(coding) = headers.get(header::CONTENT_ENCODING) else {
-        return Ok(false);
-    };
-    match coding.as_bytes().to_ascii_lowercase().as_slice() {
-        b"gzip" => Ok(true),
-        b"identity" | b"" => Ok(false),
-        // RFC 9110 §12.5.3: tells what would do.
-        _ => Err(unsupported("Compress with gzip, or not at all.").header(
-            header::ACCEPT_ENCODING,
-            HeaderValue::from_static("gzip, identity"),
-        )),
-    }
-}
-
-/// A UUID, in quotes (draft-ietf-httpapi-idempotency-key-header) or without.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<Uuid>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else {
-        return Ok(None);
-    };
-    let text = value.to_str().unwrap_or_default().trim().trim_matches('"');
-    let key =
-        Uuid::try_parse(text).map_err(|_| Problem::malformed("Idempotency-Key must be a UUID."))?;
-    Ok(Some(key))
-}
-
-/// What is bounded is what comes out: some kilobytes can become gigabytes.
-fn decompress(body: &[u8], limit: usize) -> Result<Bytes, Problem> {
-    let mut plain = Vec::new();
-    flate2::read::MultiGzDecoder::new(body)
-        .take(limit as u64 + 1)
-        .read_to_end(&mut plain)
-        .map_err(|error| Problem::malformed(format!("The body is not gzip: {error}.")))?;
-    if plain.len() > limit {
-        return Err(Problem::payload_too_large());
-    }
-    Ok(plain.into())
-}
-
-fn unsupported(detail: &str) -> Problem {
-    Problem::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "unsupported-media-type",
-        "The body must be OTLP",
-    )
-    .detail(detail)
-}
-
 impl From<OtlpError> for Problem {
     fn from(error: OtlpError) -> Self {
         match error {
@@ -229,7 +107,7 @@ impl From<OtlpError> for Problem {
 
 /// In the encoding of the request, as OTLP wants it. Without `partialSuccess` when there is nothing
 /// to tell.
-fn accepted(encoding: Encoding, stored: Stored) -> Response {
+fn accepted(encoding: Encoding, stored: Received) -> Response {
     let partial_success = (stored.rejected > 0).then(|| ExportLogsPartialSuccess {
         rejected_log_records: stored.rejected.into(),
         error_message: stored.reason.unwrap_or_default(),

@@ -5,45 +5,25 @@ use kernel::{
     Json, PagedQuery, Problem,
     page::{Page, PageParams},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use time::{Duration, OffsetDateTime};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use super::{SearchError, filters::Checks, within};
+use super::{
+    SearchError,
+    filters::Checks,
+    log_filter::{LogFilterParams, Search},
+    within,
+};
 use crate::{
     State,
     domain::{level::Level, range::TimeRange, trace},
     store::{
-        record_search::{self, Filter, Row},
+        record_search::{self, Place, Row},
         search::{self, Way},
     },
 };
-
-/// Every search has a range: this much, unless told.
-const DEFAULT_RANGE: Duration = Duration::DAY;
-/// Records of another process may be ahead of this one's clock, by as much as is stored.
-const MAX_AHEAD: Duration = Duration::DAY;
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct SearchLogsParams {
-    /// The module, or the host; of records from outside, the service: `shop`, `shop/checkout`.
-    service: Option<String>,
-    /// This level and what matters more.
-    level: Option<Level>,
-    /// Written at or after (RFC 3339); a day before `to` unless told.
-    #[serde(default, with = "time::serde::rfc3339::option")]
-    from: Option<OffsetDateTime>,
-    /// Written before (RFC 3339); no bound unless told.
-    #[serde(default, with = "time::serde::rfc3339::option")]
-    to: Option<OffsetDateTime>,
-    /// Occurs in the message or in the fields, whatever the case; 1 to 256 characters.
-    text: Option<String>,
-    /// 32 lowercase hexadecimal digits.
-    trace_id: Option<String>,
-}
 
 /// What a process wrote to its log.
 #[derive(Debug, Serialize, ToSchema)]
@@ -89,21 +69,21 @@ impl From<Row> for LogEntry {
 }
 
 /// Where a page ended: microseconds since 1970, and the id.
-type Cursor = (i64, i64);
+pub(super) type Cursor = (i64, i64);
 
-fn cursor_of(row: &Row) -> Cursor {
+pub(super) fn cursor_of(row: &Row) -> Cursor {
     (
         row.time.unix_timestamp() * 1_000_000 + i64::from(row.time.microsecond()),
         row.id,
     )
 }
 
-fn time_of(cursor: Cursor) -> Option<OffsetDateTime> {
+/// Nothing for one that was forged.
+pub(super) fn place_of(cursor: Cursor) -> Option<Place> {
     let nanoseconds = i128::from(cursor.0) * 1_000;
-    // Within what PostgreSQL can hold: cursors can be forged.
-    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds)
-        .ok()
-        .filter(|time| time.year() > 0)
+    let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?;
+    // Within what PostgreSQL can hold.
+    (time.year() > 0).then_some((time, cursor.1))
 }
 
 /// Searches log records, newest first.
@@ -113,78 +93,64 @@ fn time_of(cursor: Cursor) -> Option<OffsetDateTime> {
 #[utoipa::path(
     get,
     path = "/api/v1/logs",
-    params(SearchLogsParams, PageParams),
+    params(LogFilterParams, PageParams),
     responses(
         (status = 200, description = "A page of records", body = Page<LogEntry>),
         (status = 401, description = "Not signed in", body = Problem),
         (status = 403, description = "Not an administrator", body = Problem),
         (status = 422, description = "A parameter is not valid", body = Problem),
         (status = 503, description = "The database is busy", body = Problem),
-        (status = 504, description = "The search took too long: narrow it", body = Problem),
+        (status = 504, description = "`query-too-slow`: narrow it", body = Problem),
     )
 )]
 #[tracing::instrument(name = "logging.search_logs", skip_all)]
 pub(crate) async fn search_logs(
     Given(state): Given<State>,
-    PagedQuery(params, page): PagedQuery<SearchLogsParams>,
+    PagedQuery(params, page): PagedQuery<LogFilterParams>,
 ) -> Result<Json<Page<LogEntry>>, Problem> {
-    let now = state.world.now();
     let limit = page.limit()?;
     let mut checks = Checks::default();
-    let to = params.to.unwrap_or(now + MAX_AHEAD);
-    let from = params
-        .from
-        .unwrap_or(params.to.unwrap_or(now).saturating_sub(DEFAULT_RANGE));
-    if from >= to {
-        checks.refuse("from", "must be before to");
-    }
-    let before = page
-        .cursor::<Cursor>()?
-        .map(|cursor| (time_of(cursor), cursor.1));
-    let before = match before {
-        Some((None, _)) => {
+    let before = page.cursor::<Cursor>()?.and_then(|cursor| {
+        let place = place_of(cursor);
+        if place.is_none() {
             checks.refuse("cursor", "is not one that this list gave");
-            None
         }
-        Some((Some(time), id)) => Some((time, id)),
-        None => None,
-    };
-    let filter = Filter {
-        service: checks.text("service", params.service, 128),
-        level: params.level,
-        trace_id: checks.trace_id("trace_id", params.trace_id.as_deref()),
-        text: checks.text("text", params.text, 256),
-    };
-    checks.done()?;
-
-    // Nothing after the last page's end need be looked at again.
-    let to = before.map_or(to, |(time, _)| {
-        to.min(time.saturating_add(Duration::MICROSECOND))
+        place
     });
-    let range = TimeRange { from, to };
-    let search = find(&state, &filter, range, before, limit + 1);
-    let rows = within(state.search_timeout, search).await?;
+    let search = params.read(state.world.now(), state.retention_days, checks)?;
+    let rows = within(
+        state.search_timeout,
+        newest(&state, &search, before, limit + 1),
+    );
     Ok(Json(Page::from_rows(
-        rows,
+        rows.await?,
         limit,
         cursor_of,
         LogEntry::from,
     )))
 }
 
-async fn find(
+/// The newest that match, before a place.
+pub(super) async fn newest(
     state: &State,
-    filter: &Filter,
-    range: TimeRange,
-    before: Option<(OffsetDateTime, i64)>,
+    search: &Search,
+    before: Option<Place>,
     limit: i64,
 ) -> Result<Vec<Row>, SearchError> {
+    let filter = &search.filter;
+    let TimeRange { from, to } = search.range;
+    // Nothing after the last page's end need be looked at again.
+    let to = before.map_or(to, |(time, _)| {
+        to.min(time.saturating_add(Duration::MICROSECOND))
+    });
+    let range = TimeRange { from, to };
     let mut tx = state.db.begin().await?;
     search::prepare(&mut tx, state.search_timeout, Way::GoBack).await?;
     // Few records belong to a trace, and the index that finds them is read whole each time.
-    let pieces: Vec<_> = match filter.trace_id {
-        Some(_) => vec![range],
-        None => range.newest_first(state.world.now()).collect(),
+    let pieces: Vec<_> = if filter.has_trace() {
+        vec![range]
+    } else {
+        range.newest_first(state.world.now()).collect()
     };
     let mut rows: Vec<Row> = Vec::new();
     for piece in pieces {
@@ -193,6 +159,33 @@ async fn find(
             break;
         }
         rows.extend(record_search::newest(&mut tx, filter, piece, before, room).await?);
+    }
+    tx.rollback().await?;
+    Ok(rows)
+}
+
+/// The oldest that match after a place, oldest first: the way back.
+pub(super) async fn newer(
+    state: &State,
+    search: &Search,
+    after: Place,
+    limit: i64,
+) -> Result<Vec<Row>, SearchError> {
+    let TimeRange { from, to } = search.range;
+    let range = TimeRange {
+        from: from.max(after.0),
+        to,
+    };
+    let mut tx = state.db.begin().await?;
+    search::prepare(&mut tx, state.search_timeout, Way::GoBack).await?;
+    let mut rows: Vec<Row> = Vec::new();
+    for piece in range.oldest_first() {
+        let room = limit - i64::try_from(rows.len()).unwrap_or(limit);
+        if room <= 0 {
+            break;
+        }
+        let found = record_search::oldest(&mut tx, &search.filter, piece, Some(after), room);
+        rows.extend(found.await?);
     }
     tx.rollback().await?;
     Ok(rows)
@@ -219,9 +212,9 @@ mod tests {
             trace_id: None,
             span_id: None,
         };
-        assert_eq!(time_of(cursor_of(&row)), Some(time));
+        assert_eq!(place_of(cursor_of(&row)), Some((time, 9)));
         for forged in [i64::MAX, i64::MIN, -100_000_000_000_000_000] {
-            assert_eq!(time_of((forged, 1)), None);
+            assert_eq!(place_of((forged, 1)), None);
         }
     }
 }

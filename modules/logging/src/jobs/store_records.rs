@@ -11,7 +11,7 @@ use kernel::{
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
-use crate::{domain::MAX_BATCH_RECORDS, store::records};
+use crate::{domain::MAX_BATCH_RECORDS, store::records, tail};
 
 /// After failures, this many rounds are sat out at most.
 const MAX_ROUNDS_OUT: u32 = 25;
@@ -145,6 +145,7 @@ impl StoreRecords {
         if !batch.stored {
             records::copy(&mut tx, &batch, &pending.records).await?;
         }
+        tail::announce(&mut tx, &self.db, &batch, &pending.records);
         tx.commit().await
     }
 }

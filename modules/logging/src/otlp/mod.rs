@@ -13,14 +13,18 @@ mod value;
 use kernel::telemetry::LogRecord;
 use time::OffsetDateTime;
 
-pub(crate) use self::{envelope::Encoding, sender::Sender};
+pub(crate) use self::{
+    envelope::Encoding,
+    record::{Origin, RESOURCE_BUDGET},
+    sender::Sender,
+};
 use crate::domain::MAX_BATCH_RECORDS;
 
 /// Records of one request, at most: some times what collectors send at once.
 pub(crate) const MAX_RECORDS: usize = 4 * MAX_BATCH_RECORDS;
 
 /// A larger record is refused. Larger than any of ours gets, whose texts are cut.
-const MAX_RECORD_BYTES: usize = 1024 * 1024;
+pub(crate) const MAX_RECORD_BYTES: usize = 1024 * 1024;
 
 /// Why nothing of a request can be taken.
 #[derive(Debug, thiserror::Error)]

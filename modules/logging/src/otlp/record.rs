@@ -16,7 +16,7 @@ use super::{Sender, value};
 use crate::domain::level::Level;
 
 /// What the records of a scope have in common.
-pub(super) struct Origin {
+pub(crate) struct Origin {
     service: String,
     target: String,
     /// The resource's attributes: where it ran.
@@ -27,10 +27,10 @@ pub(super) struct Origin {
 
 /// What the resources of a request may add to its records, in bytes. A resource is sent once and
 /// stored with each: a body of some kilobytes would become gigabytes.
-pub(super) const RESOURCE_BUDGET: usize = 16 << 20;
+pub(crate) const RESOURCE_BUDGET: usize = 16 << 20;
 
 impl Origin {
-    pub(super) fn new(resource: &Resource, sender: &Sender) -> Self {
+    pub(crate) fn new(resource: &Resource, sender: &Sender) -> Self {
         let claimed = text_of(&resource.attributes, "service.name");
         let attributes: Vec<_> = resource
             .attributes
@@ -51,13 +51,13 @@ impl Origin {
     }
 
     /// What follows is of this scope.
-    pub(super) fn enter(&mut self, scope: &InstrumentationScope) {
+    pub(crate) fn enter(&mut self, scope: &InstrumentationScope) {
         self.target = value::key(&scope.name);
     }
 
     /// `budget` is what is left of [`RESOURCE_BUDGET`]: past it, a record comes without its
     /// resource, which is counted among what was left out.
-    pub(super) fn map(
+    pub(crate) fn map(
         &self,
         record: otlp::LogRecord,
         now: OffsetDateTime,

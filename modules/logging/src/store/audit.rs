@@ -1,11 +1,14 @@
 //! The audit trail.
 
 use serde_json::value::RawValue;
-use sqlx::{PgConnection, types::Json};
+use sqlx::{PgConnection, Postgres, QueryBuilder, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::chain::{Checkpoint, Content, Digest, Entry, Metadata, Salt};
+use crate::domain::{
+    chain::{Checkpoint, Content, Digest, Entry, Metadata, Salt},
+    pattern::{containing, containing_in_json},
+};
 
 /// A holder of the head that falls silent in mid-transaction lets go of it after this: it may be a
 /// process that was stopped, and nothing is entered until then.
@@ -229,11 +232,13 @@ pub(crate) struct Filter {
     pub(crate) action: Option<String>,
     pub(crate) target: Option<String>,
     pub(crate) trace_id: Option<Uuid>,
+    /// In the data, the action, the actor or the target, in any case.
+    pub(crate) text: Option<String>,
     pub(crate) from: Option<OffsetDateTime>,
     pub(crate) to: Option<OffsetDateTime>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, sqlx::FromRow)]
 pub(crate) struct Row {
     pub(crate) seq: i64,
     pub(crate) time: OffsetDateTime,
@@ -252,6 +257,48 @@ pub(crate) struct Row {
     pub(crate) erased: bool,
 }
 
+impl Filter {
+    /// Adds its conditions after others. Built at run time: what is not asked for costs nothing, and the
+    /// planner sees which index fits.
+    fn conditions(&self, sql: &mut QueryBuilder<Postgres>) {
+        if let Some(actor) = &self.actor {
+            sql.push(" AND actor = ").push_bind(actor.clone());
+        }
+        if let Some(stem) = &self.action_stem {
+            sql.push(" AND rtrim(action, '0123456789') = ");
+            sql.push_bind(stem.clone());
+        }
+        if let Some(action) = &self.action {
+            sql.push(" AND action = ").push_bind(action.clone());
+        }
+        if let Some(target) = &self.target {
+            sql.push(" AND target = ").push_bind(target.clone());
+        }
+        if let Some(id) = self.trace_id {
+            sql.push(" AND trace_id = ").push_bind(id);
+        }
+        if let Some(from) = self.from {
+            sql.push(" AND time >= ").push_bind(from);
+        }
+        if let Some(to) = self.to {
+            sql.push(" AND time < ").push_bind(to);
+        }
+        if let Some(text) = &self.text {
+            sql.push(" AND (data::text ILIKE ");
+            sql.push_bind(containing_in_json(text));
+            for column in ["action", "actor", "target"] {
+                sql.push(format_args!(" OR {column} ILIKE "));
+                sql.push_bind(containing(text));
+            }
+            sql.push(")");
+        }
+    }
+}
+
+const ROW: &str = "SELECT seq, time, publisher, event_id, action, actor, on_behalf_of, target, \
+     trace_id, correlation_id, causation_id, client_address, user_agent, data, \
+     salt IS NULL AS erased FROM logging.audit_entries WHERE ";
+
 /// The newest entries before `before`.
 pub(crate) async fn newest(
     conn: &mut PgConnection,
@@ -259,32 +306,25 @@ pub(crate) async fn newest(
     before: Option<i64>,
     limit: i64,
 ) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_as!(
-        Row,
-        r#"SELECT seq, time, publisher, event_id, action, actor, on_behalf_of, target, trace_id,
-                  correlation_id, causation_id, client_address, user_agent,
-                  data AS "data: Json<Box<RawValue>>", salt IS NULL AS "erased!"
-             FROM logging.audit_entries
-            WHERE ($1::bigint IS NULL OR seq < $1)
-              AND ($2::text IS NULL OR actor = $2)
-              AND ($3::text IS NULL OR rtrim(action, '0123456789') = $3)
-              AND ($4::text IS NULL OR action = $4)
-              AND ($5::text IS NULL OR target = $5)
-              AND ($6::uuid IS NULL OR trace_id = $6)
-              AND ($7::timestamptz IS NULL OR time >= $7)
-              AND ($8::timestamptz IS NULL OR time < $8)
-            ORDER BY seq DESC
-            LIMIT $9"#,
-        before,
-        filter.actor,
-        filter.action_stem,
-        filter.action,
-        filter.target,
-        filter.trace_id,
-        filter.from,
-        filter.to,
-        limit
-    )
-    .fetch_all(conn)
-    .await
+    let mut sql = QueryBuilder::new(ROW);
+    sql.push("seq < ").push_bind(before.unwrap_or(i64::MAX));
+    filter.conditions(&mut sql);
+    sql.push(" ORDER BY seq DESC LIMIT ").push_bind(limit);
+    sql.build_query_as().fetch_all(conn).await
+}
+
+/// The oldest entries after one, up to another.
+pub(crate) async fn oldest(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    after: i64,
+    until: i64,
+    limit: i64,
+) -> Result<Vec<Row>, sqlx::Error> {
+    let mut sql = QueryBuilder::new(ROW);
+    sql.push("seq > ").push_bind(after);
+    sql.push(" AND seq <= ").push_bind(until);
+    filter.conditions(&mut sql);
+    sql.push(" ORDER BY seq LIMIT ").push_bind(limit);
+    sql.build_query_as().fetch_all(conn).await
 }

@@ -78,10 +78,12 @@ impl Rows {
         self.value(value.as_bytes());
     }
 
+    /// An escaped NUL could be stored, but not be looked into.
     pub(crate) fn json(&mut self, value: &impl serde::Serialize) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
         serde_json::to_writer(&mut self.bytes, value).expect("fields are plain data");
+        show_nul(&mut self.bytes[start + 4..]);
         let len = self.bytes.len() - start - 4;
         let len = i32::try_from(len).expect("no value is near 2 GiB");
         self.bytes[start..start + 4].copy_from_slice(&len.to_be_bytes());
@@ -92,6 +94,22 @@ impl Rows {
             Some(value) => write(self, value),
             None => self.null(),
         }
+    }
+}
+
+/// Makes of each escaped NUL the symbol for it, which takes as many bytes.
+fn show_nul(json: &mut [u8]) {
+    let mut at = 0;
+    while at < json.len() {
+        if json[at] != b'\\' {
+            at += 1;
+            continue;
+        }
+        if json[at..].starts_with(br"\u0000") {
+            json[at..at + 6].copy_from_slice(br"\u2400");
+        }
+        // What is escaped may be a backslash.
+        at += 2;
     }
 }
 
@@ -125,6 +143,16 @@ mod tests {
         expected.extend_from_slice(b"\0\x02\0\0\0\x07{\"k\":1}\0\0\0\x02\0\x09\xff\xff");
         assert_eq!(rows.take(), expected);
         assert_eq!(rows.len(), 0);
+    }
+
+    #[test]
+    fn json_has_no_nul() {
+        for text in ["\0", "a\0\0b", "\\u0000", "\\\0", "\\\\u0000", "none"] {
+            let mut json = serde_json::to_vec(text).unwrap();
+            show_nul(&mut json);
+            let shown: String = serde_json::from_slice(&json).unwrap();
+            assert_eq!(shown, text.replace('\0', "\u{2400}"));
+        }
     }
 
     #[test]

@@ -7,3 +7,4 @@ pub(crate) mod received;
 pub(crate) mod record_search;
 pub(crate) mod records;
 pub(crate) mod search;
+pub(crate) mod verifications;

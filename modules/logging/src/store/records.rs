@@ -29,6 +29,21 @@ pub struct Batch {
     pub opens: OffsetDateTime,
 }
 
+impl Batch {
+    /// The time that a record is filed under, and the one that it claims if that is another: later than
+    /// tomorrow, or before anything that is kept (as from a clock that starts in 1970).
+    pub(crate) fn filed_under(
+        &self,
+        claimed: OffsetDateTime,
+    ) -> (OffsetDateTime, Option<OffsetDateTime>) {
+        if claimed < self.opens || claimed > self.now.saturating_add(MAX_AHEAD) {
+            (self.now, Some(claimed))
+        } else {
+            (claimed, None)
+        }
+    }
+}
+
 /// Takes a block of ids, or comes back to one, and makes the partitions that are missing since
 /// `oldest`. First statement of the transaction that stores the batch.
 pub async fn begin_batch(
@@ -99,7 +114,7 @@ pub fn is_refusal(error: &sqlx::Error) -> bool {
 }
 
 fn write(rows: &mut Rows, id: i64, batch: &Batch, record: &LogRecord) {
-    let (time, skewed) = filed_under(batch, record.time);
+    let (time, skewed) = batch.filed_under(record.time);
     rows.row();
     rows.big(id);
     rows.time(time);
@@ -119,16 +134,6 @@ fn write(rows: &mut Rows, id: i64, batch: &Batch, record: &LogRecord) {
     rows.json(&record.fields);
 }
 
-/// The time that a record is filed under, and the one that it claims if that is another: later than
-/// tomorrow, or before anything that is kept (as from a clock that starts in 1970).
-fn filed_under(batch: &Batch, claimed: OffsetDateTime) -> (OffsetDateTime, Option<OffsetDateTime>) {
-    if claimed < batch.opens || claimed > batch.now.saturating_add(MAX_AHEAD) {
-        (batch.now, Some(claimed))
-    } else {
-        (claimed, None)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use time::macros::datetime;
@@ -146,7 +151,7 @@ mod tests {
             opens,
         };
         for good in [opens, now, now + Duration::HOUR, now + Duration::DAY] {
-            assert_eq!(filed_under(&batch, good), (good, None));
+            assert_eq!(batch.filed_under(good), (good, None));
         }
         for bad in [
             datetime!(1970-01-01 00:00 UTC),
@@ -155,7 +160,7 @@ mod tests {
             now + Duration::DAY + Duration::SECOND,
             datetime!(-9999-01-01 00:00 UTC),
         ] {
-            assert_eq!(filed_under(&batch, bad), (now, Some(bad)));
+            assert_eq!(batch.filed_under(bad), (now, Some(bad)));
         }
     }
 }

@@ -55,6 +55,9 @@ fn command() -> Command {
         )
 }
 
+/// Entries between two words on how far it has come.
+const PROGRESS_EVERY: i64 = 500_000;
+
 struct Audit;
 
 #[async_trait]
@@ -72,7 +75,11 @@ impl RunVerb for Audit {
                     to: arguments.get_one("to").copied(),
                     expected: arguments.get_one("expect").copied(),
                 };
-                let progress = |done, of| eprintln!("{done} of {of} entries verified");
+                let progress = |done, of| {
+                    if done % PROGRESS_EVERY == 0 {
+                        eprintln!("{done} of {of} entries verified");
+                    }
+                };
                 let verified = verify::verify(context.db.pool(), scope, progress).await?;
                 println!(
                     "verified {} entries, head {}; {} have no content (erased)",

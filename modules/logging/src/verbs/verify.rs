@@ -13,8 +13,6 @@ use crate::{
 
 /// Entries fetched at a time: while one page is hashed, the next is on its way.
 const PAGE: i64 = 10_000;
-/// Entries between two words on how far it has come.
-const PROGRESS_EVERY: i64 = 500_000;
 
 /// What to verify.
 pub(crate) struct Scope {
@@ -79,7 +77,7 @@ pub(crate) async fn verify(
         verifier = checked??;
         page = next?;
         let (done, of) = (verifier.verified().seq - start.seq, last - start.seq);
-        if done % PROGRESS_EVERY == 0 && done < of {
+        if done < of {
             progress(done, of);
         }
     }
