@@ -149,6 +149,7 @@ for (const tail of document.querySelectorAll("[data-tail]")) {
       const link = part(part(inside, "p"), "a", "mono", record.trace_id);
       link.href = `/admin/logs/trace/${record.trace_id}?at=${seconds}`;
     }
+    document.querySelector(".empty")?.remove();
     lines.prepend(line);
     while (lines.children.length > most) lines.lastElementChild.remove();
   };

@@ -400,9 +400,9 @@ async fn the_tail_shows_what_is_stored_as_it_is_stored() {
 #[tokio::test]
 async fn the_tail_works_across_instances() {
     let app = TestApp::start().await;
-    let other = TestApp::on(&app.databases, &[]).await;
     let admin = app.admin("root@example.com").await;
-    other.settle().await;
+    app.settle().await;
+    let other = TestApp::on(&app.databases, &[]).await;
     // As the host runs it beside the requests.
     let calls = |app: &TestApp| {
         let mut hosted = app.hosted();

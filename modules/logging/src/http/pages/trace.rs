@@ -98,8 +98,15 @@ pub(super) async fn page(
     let entries = within(state.search_timeout, entries).await?;
 
     let cut = i64::try_from(records.len()).is_ok_and(|count| count == MAX_RECORDS);
-    let records = records.into_iter().map(|row| Shown::Record(row.into()));
-    let entries = entries.into_iter().map(|row| Shown::Entry(row.into()));
+    // They came newest first; those of one moment stay in the order in which they were written.
+    let records = records
+        .into_iter()
+        .rev()
+        .map(|row| Shown::Record(row.into()));
+    let entries = entries
+        .into_iter()
+        .rev()
+        .map(|row| Shown::Entry(row.into()));
     let mut steps: Vec<_> = records.chain(entries).map(Step::from).collect();
     steps.sort_by_key(|step| step.at);
     let first = steps.first().map(|step| step.at);

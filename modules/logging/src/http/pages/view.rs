@@ -130,7 +130,7 @@ pub(super) fn words(problem: &Problem) -> String {
     let errors = problem.errors.iter();
     let errors: Vec<_> = errors
         .map(|error| match &*error.field {
-            "q" => format!("What you look for {}.", error.message),
+            "q" => format!("The search: {}.", error.message),
             field => format!("{field} {}.", error.message),
         })
         .collect();
