@@ -341,6 +341,7 @@ async fn answers_are_compressed_for_who_takes_them_so() {
     let (coding, ..) = get("/api/openapi.json", &[all, ("cookie", "session=1")]).await;
     assert_eq!(coding, None);
     assert_eq!(get("/health/live", &[all]).await.0, None);
+    app.settle().await;
 }
 
 #[tokio::test]
