@@ -11,9 +11,9 @@ use std::{
 };
 
 use axum::extract::Request;
-use kernel::Problem;
+use kernel::{Problem, principal::network};
 
-use super::limits::{client, network, too_many};
+use super::limits::{client, too_many};
 
 /// How many requests of each client are being answered.
 pub struct InFlight {
