@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::{
     State,
-    domain::{ADMIN, USER},
+    domain::ADMIN,
     events::{RoleGranted, RoleRevoked, SessionEnd, UserReinstated, UserSuspended},
     http::error::Error,
     services::{CLOCK_SKEW, tokens_expire_at},
@@ -63,7 +63,8 @@ async fn act_in(
     let change = match act {
         Act::Suspend => store::suspend(tx, user_id, now).await?,
         Act::Reinstate => store::reinstate(tx, user_id).await?,
-        Act::SignOut => Change::Made,
+        Act::SignOut if store::exists(tx, user_id).await? => Change::Made,
+        Act::SignOut => Change::NoSuchUser,
         Act::GrantAdmin => store::grant(tx, user_id, ADMIN).await?,
         Act::RevokeAdmin => store::revoke(tx, user_id, ADMIN, tokens_from(now)).await?,
     };
@@ -106,7 +107,7 @@ fn tokens_from(now: OffsetDateTime) -> OffsetDateTime {
     now + CLOCK_SKEW + time::Duration::SECOND
 }
 
-/// A role that may be given and taken: `user` every account has.
-pub(crate) fn parse_role(role: &str) -> Option<&'static str> {
-    (role == ADMIN && role != USER).then_some(ADMIN)
+/// May the role be given and taken? `user` every account has.
+pub(crate) fn may_be_granted(role: &str) -> bool {
+    role == ADMIN
 }

@@ -72,6 +72,12 @@ async fn who_is_suspended_gets_in_by_no_door() {
     )
     .await
     .problem(404, "not-found");
+    let nobody = "00000000-0000-7000-8000-000000000000";
+    for what in ["reinstate", "sign-out"] {
+        act(&root.access_token, nobody, what)
+            .await
+            .problem(404, "not-found");
+    }
     act(&root.access_token, &ada.user_id, "suspend")
         .await
         .expect(204);

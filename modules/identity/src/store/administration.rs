@@ -95,7 +95,7 @@ impl Change {
     }
 }
 
-async fn exists(conn: &mut PgConnection, user_id: UserId) -> Result<bool, sqlx::Error> {
+pub(crate) async fn exists(conn: &mut PgConnection, user_id: UserId) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM identity.users WHERE user_id = $1) AS "is!""#,
         user_id.0

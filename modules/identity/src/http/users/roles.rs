@@ -7,7 +7,7 @@ use kernel::{Path, Problem, UserId, principal::CurrentUser};
 
 use crate::{
     State,
-    administration::{Act, act, parse_role},
+    administration::{Act, act, may_be_granted},
     http::error::Error,
 };
 
@@ -35,7 +35,9 @@ pub(crate) async fn grant_role(
     caller: CurrentUser,
     Path((id, role)): Path<(UserId, String)>,
 ) -> Result<StatusCode, Error> {
-    parse_role(&role).ok_or(Error::NotFound)?;
+    if !may_be_granted(&role) {
+        return Err(Error::NotFound);
+    }
     act(&state, caller.id, id, Act::GrantAdmin).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -65,7 +67,9 @@ pub(crate) async fn revoke_role(
     caller: CurrentUser,
     Path((id, role)): Path<(UserId, String)>,
 ) -> Result<StatusCode, Error> {
-    parse_role(&role).ok_or(Error::NotFound)?;
+    if !may_be_granted(&role) {
+        return Err(Error::NotFound);
+    }
     act(&state, caller.id, id, Act::RevokeAdmin).await?;
     Ok(StatusCode::NO_CONTENT)
 }
