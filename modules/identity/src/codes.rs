@@ -45,7 +45,7 @@ pub(crate) async fn ask(
         expires_at,
     };
     let mut tx = state.db.begin().await?;
-    store::codes::lock_address(&mut tx, email).await?;
+    store::address_lock::lock(&mut tx, "identity.codes", email).await?;
     let max = state.config.max_codes_per_address;
     // One too many is answered like any other, and nobody hears of it.
     if let Some(recipient) = store::codes::insert(&mut tx, &new, max, now).await? {

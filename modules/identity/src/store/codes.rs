@@ -24,21 +24,6 @@ pub(crate) struct Recipient {
     pub(crate) locale: Option<String>,
 }
 
-/// From here to the end of the transaction nobody else asks for a code for the address: without it,
-/// requests in parallel would all count the same few rows and exceed the bound together.
-pub(crate) async fn lock_address(
-    conn: &mut PgConnection,
-    email: &Email,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "SELECT pg_advisory_xact_lock(hashtextextended('identity.codes:' || $1, 0))",
-        email.canonical()
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// Nothing when as many codes wait for the address as may. One statement whether or not the address
 /// has an account, so that the time it takes does not tell.
 pub(crate) async fn insert(

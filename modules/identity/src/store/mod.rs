@@ -1,5 +1,6 @@
 //! All the SQL.
 
+pub(crate) mod address_lock;
 pub(crate) mod administration;
 pub(crate) mod codes;
 pub(crate) mod failures;

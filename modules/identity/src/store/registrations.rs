@@ -30,23 +30,6 @@ pub(crate) struct Recipient {
     pub(crate) expires_at: OffsetDateTime,
 }
 
-/// From here to the end of the transaction nobody else registers the address: without it, requests
-/// in parallel would all count the same few rows and exceed the bound together.
-pub(crate) async fn lock_address(
-    conn: &mut PgConnection,
-    email: &Email,
-) -> Result<(), sqlx::Error> {
-    // Advisory: there is no row to lock yet. Two addresses that share the 64 bits merely wait for
-    // each other.
-    sqlx::query!(
-        "SELECT pg_advisory_xact_lock(hashtextextended('identity.registrations:' || $1, 0))",
-        email.canonical()
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// Nothing when as many registrations wait for the address as may. One statement whether or not
 /// the address has an account, so that the time it takes does not tell.
 pub(crate) async fn insert(

@@ -157,7 +157,7 @@ pub(crate) async fn begin(
     let code = VerificationCode::random(world);
 
     let mut tx = state.db.begin().await?;
-    store::registrations::lock_address(&mut tx, &new.email).await?;
+    store::address_lock::lock(&mut tx, "identity.registrations", &new.email).await?;
     let recipient = store::registrations::insert(
         &mut tx,
         &NewRegistration {
